@@ -1,0 +1,58 @@
+"""Detections and ground truth as columns: one array per attribute, so that evaluation never loops over objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Detections:
+    """n detections in several videos.
+
+    Attributes:
+        video_ids: names of the videos; `video` indexes it. A video without detections may be listed.
+        video: [n] int64, index into `video_ids`.
+        label: [n] int64, class id.
+        start_s, end_s: [n] float64, seconds.
+        score: [n] float64, higher is more certain.
+    """
+
+    video_ids: tuple[str, ...]
+    video: np.ndarray
+    label: np.ndarray
+    start_s: np.ndarray
+    end_s: np.ndarray
+    score: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """m annotated instances, and the intervals in which nothing is scored.
+
+    Attributes:
+        classes: class names; a class id is the position in it.
+        video_ids: every video with known instances, also those in which none occur; `video` indexes it.
+        video: [m] int64, index into `video_ids`.
+        label: [m] int64, class id.
+        start_s, end_s: [m] float64, seconds.
+        ambiguous_video: [a] int64, index into `video_ids`.
+        ambiguous_start_s, ambiguous_end_s: [a] float64, seconds (THUMOS14's class "Ambiguous").
+    """
+
+    classes: tuple[str, ...]
+    video_ids: tuple[str, ...]
+    video: np.ndarray
+    label: np.ndarray
+    start_s: np.ndarray
+    end_s: np.ndarray
+    ambiguous_video: np.ndarray
+    ambiguous_start_s: np.ndarray
+    ambiguous_end_s: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.video)
