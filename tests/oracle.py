@@ -1,0 +1,184 @@
+"""3C-Net's equations in float64 NumPy, one video and one class at a time, as the paper writes them.
+
+Independent of tc3net: no shared code, no ragged tensors, loops instead of segment reductions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def softmax(values: Array, axis: int) -> Array:
+    exponent = np.exp(values - values.max(axis=axis, keepdims=True))
+    return exponent / exponent.sum(axis=axis, keepdims=True)
+
+
+def top_k_mean(tcam: Array, divisor: int = 8, rounding: str = "ceil") -> Array:
+    """r(j) of Sec. 3.2 for one video [s, C] -> [C]."""
+    length = len(tcam)
+    k = math.ceil(length / divisor) if rounding == "ceil" else max(length // divisor, 1)
+    return np.sort(tcam, axis=0)[::-1][:k].mean(axis=0)
+
+
+def classification(tcams: Sequence[Array], labels: Array, divisor: int = 8) -> float:
+    """L_cls of one T-CAM, Eq. 2: the mean over labelled videos."""
+    losses = []
+    for tcam, label in zip(tcams, labels):
+        if label.sum() > 0:
+            p = softmax(top_k_mean(tcam, divisor), axis=0)
+            q = label / label.sum()
+            losses.append(-(q * np.log(p)).sum())
+    return float(np.mean(losses)) if losses else 0.0
+
+
+def attention(tcam: Array, axis: str) -> Array:
+    """a(t, j), Eq. 4 [s, C]."""
+    return softmax(tcam, axis=0 if axis == "time" else 1)
+
+
+def aggregate(features: Array, tcam: Array, j: int, axis: str, threshold: str) -> Array:
+    """f(j), Eq. 5 [D]."""
+    weights = attention(tcam, axis)[:, j].copy()
+    limit = np.median(weights) if threshold == "median" else weights.mean()
+    weights[weights < limit] = 0.0
+    return (weights[:, None] * features).sum(axis=0) / weights.sum()
+
+
+def center(
+    features: Sequence[Array],
+    tcams: Sequence[Array],
+    labels: Array,
+    centers: Array,
+    *,
+    axis: str = "time",
+    threshold: str = "median",
+    normalization: str = "videos",
+    multi_label: bool = True,
+) -> tuple[float, Array]:
+    """L_center of one stream (Eq. 6) and Δc (Eq. 7)."""
+    total, pairs, videos = 0.0, 0, 0
+    numerator, count = np.zeros_like(centers), np.zeros(len(centers))
+    for x, tcam, label in zip(features, tcams, labels):
+        present = np.flatnonzero(label)
+        if len(present) == 0 or (len(present) > 1 and not multi_label):
+            continue
+        videos += 1
+        for j in present:
+            f = aggregate(x, tcam, j, axis, threshold)
+            total += ((f - centers[j]) ** 2).sum()
+            numerator[j] += centers[j] - f
+            count[j] += 1
+            pairs += 1
+    delta = numerator / (1.0 + count)[:, None]
+    if pairs == 0:
+        return 0.0, delta
+    return total / (videos if normalization == "videos" else pairs**2), delta
+
+
+def counting(
+    tcams: Sequence[Array],
+    counts: Array,
+    known: Array,
+    full_length: Array,
+    *,
+    axis: str = "time",
+    positives: str = "all",
+    error: str = "relative",
+) -> tuple[float, float]:
+    """L_count+ and L_count- (without lambda), Eq. 9 and 10."""
+    positive, negative, videos = 0.0, 0.0, 0
+    for tcam, count, is_known, is_full in zip(tcams, counts, known, full_length):
+        if not is_full or not is_known.any():
+            continue
+        videos += 1
+        m = (attention(tcam, axis) * tcam).sum(axis=0)
+        for j in np.flatnonzero(is_known):
+            if count[j] > 0 and (positives == "all" or count[j] < len(tcam)):
+                positive += abs(m[j] - count[j]) / (count[j] if error == "relative" else 1.0)
+            else:
+                negative += abs(m[j])
+    return (positive / videos, negative / videos) if videos else (0.0, 0.0)
+
+
+def temporal_filter(tcam: Array, kernel: Array, dilation: int = 2) -> Array:
+    """Depthwise temporal convolution of one video [s, C], zero padding (Sec. 4.1)."""
+    out = np.zeros_like(tcam)
+    half = len(kernel) // 2
+    for t in range(len(tcam)):
+        for tap in range(len(kernel)):
+            source = t + dilation * (tap - half)
+            if 0 <= source < len(tcam):
+                out[t] += kernel[tap] * tcam[source]
+    return out
+
+
+def forward(features: Array, weights: dict[str, Array], relu: bool = True) -> dict[str, Array]:
+    """The network of Fig. 2 on one video [s, 2D]; weights by the names of ThreeCNet.named_variables()."""
+    out: dict[str, Array] = {}
+    dim = features.shape[1] // 2
+    for stream, x in (("rgb", features[:, :dim]), ("flow", features[:, dim:])):
+        for layer in ("fc1", "fc2"):
+            x = np.maximum(x @ weights[f"{stream}_{layer}_kernel"] + weights[f"{stream}_{layer}_bias"], 0.0)
+        out[f"features_{stream}"] = x
+        out[f"tcam_{stream}"] = x @ weights[f"{stream}_classifier_kernel"] + weights[f"{stream}_classifier_bias"]
+    fused = weights["fusion_weight_rgb"] * out["tcam_rgb"] + weights["fusion_weight_flow"] * out["tcam_flow"]
+    if "fusion_temporal_kernel" in weights:
+        fused = temporal_filter(fused, weights["fusion_temporal_kernel"])
+        fused = np.maximum(fused, 0.0) if relu else fused
+    out["tcam_fused"] = fused
+    return out
+
+
+def total_loss(batch: dict[str, Any], weights: dict[str, Array], config: Any) -> float:
+    """Eq. 1 of a batch: `videos` (list of [s, 2D]), `labels`, `counts`, `counts_known`, `full_length`."""
+    outputs = [forward(video, weights) for video in batch["videos"]]
+    loss = 0.0
+    for name in ("rgb", "flow", "fused"):
+        loss += classification([o[f"tcam_{name}"] for o in outputs], batch["labels"], config.top_k_divisor)
+    for name in ("rgb", "flow"):
+        value, _ = center(
+            [o[f"features_{name}"] for o in outputs],
+            [o[f"tcam_{name}"] for o in outputs],
+            batch["labels"],
+            weights[f"centers_{name}"],
+            axis=config.attention_axis,
+            threshold=config.attention_threshold,
+            normalization=config.center_normalization,
+        )
+        loss += config.alpha * value
+    positive, negative = counting(
+        [o["tcam_fused"] for o in outputs],
+        batch["counts"],
+        batch["counts_known"],
+        batch["full_length"],
+        axis=config.attention_axis,
+        positives=config.count_positives,
+        error=config.count_error,
+    )
+    return loss + config.beta * (positive + config.count_negative_weight * negative)
+
+
+def numerical_gradient(function: Any, at: Array, step: float = 1e-6) -> Array:
+    """Central differences of a scalar function of a float64 array."""
+    gradient = np.zeros_like(at)
+    for index in np.ndindex(at.shape):
+        original = at[index]
+        at[index] = original + step
+        above = function()
+        at[index] = original - step
+        below = function()
+        at[index] = original
+        gradient[index] = (above - below) / (2 * step)
+    return gradient
+
+
+def relative_error(found: Any, expected: Any) -> float:
+    """Largest deviation relative to the largest expected magnitude."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-12))
