@@ -1,0 +1,173 @@
+"""The three localization protocols, each specified down to its ties: which detections count, who finds whom, which AP.
+
+Common to all: the score ranks the detections of a class over all videos; a class with instances but without detections
+has AP 0; a video without detections adds only missed instances; every instance can be found once, so of several
+detections of it one is a true positive; exactly duplicated instances are separate instances, each of which needs its
+own detection. The functions expect what `inputs.py` has checked and selected: classes without instances, and videos
+without ground truth, no longer occur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from tc3net.evaluation.average_precision import interpolated_average_precision, mean_precision_at_hits
+from tc3net.evaluation.inputs import counted
+from tc3net.evaluation.matching import Intervals, match_by_instance, match_by_score, pair_up, touches_any
+from tc3net.intervals import Detections, GroundTruth
+from tc3net.timebase import TimeBase
+
+
+class Scores(NamedTuple):
+    """`ap` [t, c] float64, 0 to 1, over the classes that have instances, by ascending id; `notes` on how it arose."""
+
+    ap: np.ndarray
+    notes: tuple[str, ...]
+
+
+def score_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, time_base: TimeBase) -> Scores:
+    """The protocol "reference": the evaluator of the public 3C-Net code (`detectionMAP.py`).
+
+    - Videos: those with at least one instance, of whatever class. Others are not scored (the caller removes them).
+    - Time: instances, ambiguous intervals and detections are rounded to whole segments, halves to even, and cover the
+      segments from start up to, not including, end. What becomes empty overlaps nothing: an instance stays a positive
+      that cannot be found, a detection is a false positive, an ambiguous interval is without effect.
+    - Ambiguous: a detection of any class that shares a segment with an ambiguous interval of its video is removed
+      before ranking, even if it would have found an instance.
+    - Ranking: by score, descending; of equal scores the earlier in the list comes first.
+    - Matching: in that order each detection takes the unused instance of its video with the highest tIoU, if that is
+      >= the threshold; of equal tIoUs the first annotated instance.
+    - AP: interpolated.
+
+    Two accidents of the public code are not reproduced: it returns 0 for all classes together as soon as one has no
+    detection (here that class has AP 0), and its sort leaves the order of equal scores open. It also lists only six
+    thresholds for THUMOS14, without 0.6.
+
+    Args:
+        truth: m checked instances.
+        found: n selected detections.
+        tious: [t] thresholds, in (0, 1].
+        time_base: the segment grid.
+    """
+    instances = Intervals(truth.video, time_base.grid_index(truth.start_s), time_base.grid_index(truth.end_s))
+    detections = Intervals(found.video, time_base.grid_index(found.start_s), time_base.grid_index(found.end_s))
+    ambiguous = Intervals(
+        truth.ambiguous_video,
+        time_base.grid_index(truth.ambiguous_start_s),
+        time_base.grid_index(truth.ambiguous_end_s),
+    )
+    removed = touches_any(detections, ambiguous)
+    order = np.argsort(-found.score, kind="stable")
+    order = order[~removed[order]]
+
+    def average_precision(ranked: np.ndarray, of_class: np.ndarray) -> np.ndarray:
+        pairs = pair_up(detections.at(ranked), instances.at(of_class))
+        matched = match_by_score(pairs, tious, last_instance_wins=False)
+        return interpolated_average_precision(matched, pairs.num_instances)
+
+    notes = []
+    if removed.any():
+        notes.append(f"{counted(removed.sum(), 'detection')} removed for touching an ambiguous interval")
+    empty = instances.end == instances.start
+    if empty.any():
+        notes.append(f"{counted(empty.sum(), 'instance')} empty on the segment grid: counted, but cannot be found")
+    return Scores(_per_class(truth, found, order, average_precision), tuple(notes))
+
+
+def score_thumos14(truth: GroundTruth, found: Detections, tious: np.ndarray) -> Scores:
+    """The protocol "thumos14": the official THUMOS14 evaluation kit, release of 2015 (`TH14evalDet_Updated.m`).
+
+    - Videos: all of the ground truth; in those without instances every detection is a false positive.
+    - Time: seconds. tIoU = intersection / (last end - first start); intervals of length 0 overlap nothing, so such an
+      instance is a positive that cannot be found and such a detection a false positive.
+    - Matching, per class and video: the instances, in annotation order, each take the free detection with the highest
+      tIoU if that is > the threshold (strictly); of equal tIoUs the detection with the higher score, and of equal
+      scores the earlier in the list.
+    - Ambiguous: an unmatched detection of any class that intersects an ambiguous interval of its video (longer than a
+      point) is neither a true nor a false positive. A matched one stays a true positive.
+    - Ranking: by score, descending; of equal scores the earlier in the list comes first. (The kit's own order of equal
+      scores in different videos follows the videos' names; list detections by video name to get it.)
+    - AP: mean over the instances of the precision at each true positive, not interpolated.
+
+    Args:
+        truth: m checked instances.
+        found: n selected detections.
+        tious: [t] thresholds, in (0, 1].
+    """
+    instances = Intervals(truth.video, truth.start_s, truth.end_s)
+    detections = Intervals(found.video, found.start_s, found.end_s)
+    ambiguous = Intervals(truth.ambiguous_video, truth.ambiguous_start_s, truth.ambiguous_end_s)
+    excused = touches_any(detections, ambiguous)
+    order = np.argsort(-found.score, kind="stable")
+
+    def average_precision(ranked: np.ndarray, of_class: np.ndarray) -> np.ndarray:
+        pairs = pair_up(detections.at(ranked), instances.at(of_class), spanning=True)
+        matched = match_by_instance(pairs, tious)
+        return mean_precision_at_hits(matched, pairs.num_instances, excused[ranked])
+
+    notes = []
+    if excused.any():
+        notes.append(f"{counted(excused.sum(), 'detection')} touching an ambiguous interval: ignored where unmatched")
+    return Scores(_per_class(truth, found, order, average_precision), tuple(notes))
+
+
+def score_activitynet(truth: GroundTruth, found: Detections, tious: np.ndarray) -> Scores:
+    """The protocol "activitynet": the ActivityNet toolkit (`eval_detection.py`).
+
+    - Videos: all of the ground truth; in those without instances every detection is a false positive.
+    - Time: seconds. tIoU = intersection / (sum of the lengths - intersection). Intervals of length 0 overlap nothing;
+      such an instance is a positive that cannot be found. (Of two such intervals the toolkit computes 0 / 0 and lets
+      the NaN pass as a match.)
+    - Ambiguous intervals: the toolkit knows none; detections in them are false positives.
+    - Ranking: by score, descending; of equal scores the *later* in the list comes first, as in a reversed sort. (The
+      toolkit's sort is not stable: for long lists it leaves this open.)
+    - Matching: in that order each detection takes the unused instance of its video with the highest tIoU, if that is
+      >= the threshold; of equal tIoUs the *last* annotated instance.
+    - AP: interpolated.
+
+    Args:
+        truth: m checked instances.
+        found: n selected detections.
+        tious: [t] thresholds, in (0, 1].
+    """
+    instances = Intervals(truth.video, truth.start_s, truth.end_s)
+    detections = Intervals(found.video, found.start_s, found.end_s)
+    order = np.argsort(found.score, kind="stable")[::-1]
+
+    def average_precision(ranked: np.ndarray, of_class: np.ndarray) -> np.ndarray:
+        pairs = pair_up(detections.at(ranked), instances.at(of_class))
+        matched = match_by_score(pairs, tious, last_instance_wins=True)
+        return interpolated_average_precision(matched, pairs.num_instances)
+
+    notes = []
+    if len(truth.ambiguous_video):
+        notes.append(f"{counted(len(truth.ambiguous_video), 'ambiguous interval')} unused: the protocol has none")
+    return Scores(_per_class(truth, found, order, average_precision), tuple(notes))
+
+
+def _per_class(
+    truth: GroundTruth,
+    found: Detections,
+    order: np.ndarray,
+    average_precision: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """AP of every class that has instances.
+
+    Args:
+        truth: m instances.
+        found: n detections.
+        order: positions of the detections to score, best-ranked first.
+        average_precision: maps positions of one class's ranked detections and of its instances to [t].
+
+    Returns:
+        [t, c]
+    """
+    label = found.label[order]
+    columns = [
+        average_precision(order[label == class_id], np.flatnonzero(truth.label == class_id))
+        for class_id in np.unique(truth.label)
+    ]
+    return np.stack(columns, axis=1)
