@@ -1,0 +1,100 @@
+"""From raw scores to numbers: detections, localization mAP under named protocols, classification mAP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tc3net.detection import DetectionConfig, detect_videos, video_scores
+from tc3net.errors import UserError
+from tc3net.evaluation import (
+    PROTOCOLS,
+    ClassificationResult,
+    LocalizationResult,
+    as_dict,
+    classification_map,
+    evaluate_localization,
+    format_table,
+)
+from tc3net.inference import RawScores
+from tc3net.intervals import Detections
+from tc3net.timebase import TimeBase
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a model is worth on one subset.
+
+    Attributes:
+        detections: of all videos, in seconds.
+        localization: one result per protocol, in the order asked for.
+        classification: of the video-level scores.
+    """
+
+    detections: Detections
+    localization: tuple[LocalizationResult, ...]
+    classification: ClassificationResult
+
+    def table(self) -> str:
+        """For the screen."""
+        return format_table(self.localization, self.classification)
+
+    def as_dict(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """For JSON; fractions, not percent. A class without positive videos has no entry under `per_class`."""
+        per_class = {c: float(ap) for c, ap in zip(classes, self.classification.ap) if ap == ap}
+        return {
+            "localization": {result.protocol: as_dict(result) for result in self.localization},
+            "classification": {"map_fraction": float(self.classification.map), "per_class": per_class},
+        }
+
+    def scalars(self) -> dict[str, float]:
+        """For TensorBoard: mAP per protocol and tIoU, averages, classification mAP; fractions."""
+        scalars = {}
+        for result in self.localization:
+            for tiou, value in zip(result.tious, result.map):
+                scalars[f"{result.protocol}/mAP@{tiou:.2f}"] = float(value)
+            for name, value in result.averages.items():
+                scalars[f"{result.protocol}/mAP@{name}"] = float(value)
+        return {**scalars, "classification/mAP": float(self.classification.map)}
+
+    def selection(self) -> float:
+        """What decides which checkpoint is best, by the first protocol.
+
+        As the public code: mAP@0.5, for ActivityNet the average mAP.
+        """
+        first = self.localization[0]
+        if first.protocol == "activitynet":
+            return float(first.averages["0.5:0.95"])
+        return float(first.map[first.tious.index(0.5)])
+
+
+def check_protocols(protocols: Sequence[str]) -> None:
+    """Raises UserError for an unknown protocol, or none."""
+    unknown = [name for name in protocols if name not in PROTOCOLS]
+    if unknown or not protocols:
+        raise UserError(f"--protocols={','.join(protocols)}: expected one or more of {', '.join(PROTOCOLS)}.")
+
+
+def assess(scores: RawScores, config: DetectionConfig, protocols: Sequence[str]) -> Assessment:
+    """Detects, and scores under each protocol.
+
+    Args:
+        scores: raw scores with labels and ground truth.
+        config: detection choices.
+        protocols: names from `tc3net.evaluation.PROTOCOLS`.
+
+    Raises:
+        UserError: unknown protocol, or no annotated instances.
+    """
+    check_protocols(protocols)
+    detections = detect_videos(scores, config)
+    # The segment grid of the "reference" protocol is the features' own; a data set has one.
+    grid = TimeBase(float(scores.fps[0]), int(scores.frames_per_segment[0]), int(scores.stride_frames[0]))
+    localization = tuple(
+        evaluate_localization(name, scores.ground_truth, detections, time_base=grid) for name in protocols
+    )
+    classification = classification_map(video_scores(tf.constant(scores.pooled), config).numpy(), scores.labels)
+    return Assessment(detections, localization, classification)

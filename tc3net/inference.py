@@ -1,0 +1,188 @@
+"""From a trained model and videos to raw scores, which are kept on disk: everything after can be re-run without it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tc3net import ragged_ops
+from tc3net.errors import UserError
+from tc3net.files import atomic_path
+from tc3net.intervals import GroundTruth
+from tc3net.model import ThreeCNet
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class RawScores:
+    """Scores of V videos with R segments in all.
+
+    Attributes:
+        classes: class names.
+        video_ids: V names.
+        row_splits: [V + 1] int64; video v has the rows row_splits[v] : row_splits[v + 1].
+        tcam: [R, C] float32, fused T-CAM.
+        pooled: [V, 3, C] float32, top-k means of the rgb, flow and fused T-CAM.
+        top_k_divisor: of the top-k means.
+        fps, frames_per_segment, stride_frames, duration_s: [V], time base and duration.
+        labels: [V, C] multi-hot video-level labels; all zero where unknown.
+        ground_truth: annotated instances of the videos that have temporal annotation.
+    """
+
+    classes: tuple[str, ...]
+    video_ids: tuple[str, ...]
+    row_splits: np.ndarray
+    tcam: np.ndarray
+    pooled: np.ndarray
+    top_k_divisor: int
+    fps: np.ndarray
+    frames_per_segment: np.ndarray
+    stride_frames: np.ndarray
+    duration_s: np.ndarray
+    labels: np.ndarray
+    ground_truth: GroundTruth
+
+    def tcam_of(self, video: int) -> np.ndarray:
+        """Fused T-CAM [s, C] of one video."""
+        return self.tcam[self.row_splits[video] : self.row_splits[video + 1]]
+
+    def ragged_tcam(self, first: int, last: int) -> tf.RaggedTensor:
+        """Fused T-CAM of the videos first .. last - 1: [n, (s), C]."""
+        splits = self.row_splits[first : last + 1]
+        return tf.RaggedTensor.from_row_splits(self.tcam[splits[0] : splits[-1]], splits - splits[0])
+
+
+class Scorer:
+    """Runs the model on batches; keep one, it holds the traced graph.
+
+    Args:
+        model: built model.
+        top_k_divisor: k = ⌈s / divisor⌉ (Sec. 3.2).
+    """
+
+    def __init__(self, model: ThreeCNet, top_k_divisor: int = 8) -> None:
+        self.top_k_divisor = top_k_divisor
+        spec = tf.RaggedTensorSpec([None, None, 2 * model.feature_dim], tf.float32, ragged_rank=1)
+
+        @tf.function(input_signature=[spec])
+        def score(features: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
+            outputs = model(features, training=False)
+            pooled = [
+                ragged_ops.top_k_mean(outputs[f"tcam_{name}"], divisor=top_k_divisor)
+                for name in ("rgb", "flow", "fused")
+            ]
+            return outputs["tcam_fused"].flat_values, tf.stack(pooled, axis=1)  # [R, C], [N, 3, C]
+
+        self._score = score
+
+    def __call__(self, features: tf.RaggedTensor) -> tuple[np.ndarray, np.ndarray]:
+        """Features [N, (s), 2D] -> fused T-CAM rows [R, C] and top-k means [N, 3, C]."""
+        tcam, pooled = self._score(features)
+        return tcam.numpy(), pooled.numpy()
+
+
+def score_videos(scorer: Scorer, batches: Iterable[dict[str, Any]], classes: tuple[str, ...]) -> RawScores:
+    """Scores every video of an evaluation pipeline.
+
+    Args:
+        scorer: the model.
+        batches: `tc3net.input_pipeline.evaluation_batches`.
+        classes: class names.
+    """
+    tcams, pooled, lengths = [], [], []
+    columns: dict[str, list[Any]] = {}
+    for batch in batches:
+        tcam_rows, pooled_rows = scorer(batch["features"])
+        tcams.append(tcam_rows)
+        pooled.append(pooled_rows)
+        lengths.append(batch["features"].row_lengths().numpy())
+        for name, value in batch.items():
+            if name != "features":
+                rows = value.to_list() if isinstance(value, tf.RaggedTensor) else list(value.numpy())
+                columns.setdefault(name, []).extend(rows)
+    video_ids = tuple(video_id.decode() for video_id in columns["id"])
+    return RawScores(
+        classes=classes,
+        video_ids=video_ids,
+        row_splits=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
+        tcam=np.concatenate(tcams),
+        pooled=np.concatenate(pooled),
+        top_k_divisor=scorer.top_k_divisor,
+        fps=np.asarray(columns["fps"]),
+        frames_per_segment=np.asarray(columns["frames_per_segment"]),
+        stride_frames=np.asarray(columns["stride_frames"]),
+        duration_s=np.asarray(columns["duration"]),
+        labels=np.asarray(columns["labels"], np.float32),
+        ground_truth=_ground_truth(classes, video_ids, columns),
+    )
+
+
+def _ground_truth(classes: tuple[str, ...], video_ids: tuple[str, ...], columns: dict[str, list[Any]]) -> GroundTruth:
+    """Columns of the videos with temporal annotation."""
+    known = [i for i, flag in enumerate(columns["instances_known"]) if flag]
+
+    def column(name: str, dtype: Any) -> np.ndarray:
+        return np.asarray([value for i in known for value in columns[name][i]], dtype)
+
+    def owners(name: str) -> np.ndarray:
+        return np.repeat(np.arange(len(known)), [len(columns[name][i]) for i in known]).astype(np.int64)
+
+    return GroundTruth(
+        classes=classes,
+        video_ids=tuple(video_ids[i] for i in known),
+        video=owners("instances/label"),
+        label=column("instances/label", np.int64),
+        start_s=column("instances/start", np.float64),
+        end_s=column("instances/end", np.float64),
+        ambiguous_video=owners("ambiguous/start"),
+        ambiguous_start_s=column("ambiguous/start", np.float64),
+        ambiguous_end_s=column("ambiguous/end", np.float64),
+    )
+
+
+def save_scores(path: str | Path, scores: RawScores) -> None:
+    """Writes raw scores as one compressed `.npz`, atomically; plain arrays only, nothing pickled."""
+    arrays: dict[str, Any] = {"format": np.asarray(_FORMAT), "top_k_divisor": np.asarray(scores.top_k_divisor)}
+    for prefix, source in (("", scores), ("ground_truth.", scores.ground_truth)):
+        for item in fields(source):
+            value = getattr(source, item.name)
+            if isinstance(value, np.ndarray):
+                arrays[prefix + item.name] = value
+            elif isinstance(value, tuple):
+                arrays[prefix + item.name] = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load_scores(path: str | Path) -> RawScores:
+    """Reads what `save_scores` wrote.
+
+    Raises:
+        UserError: not such a file, truncated, or of another format version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            raw = {name: archive[name] for name in archive.files}
+        if int(raw.pop("format")) != _FORMAT:
+            raise KeyError("format")
+        text = ("classes", "video_ids", "ground_truth.classes", "ground_truth.video_ids")
+        values: dict[str, Any] = {n: tuple(json.loads(v.tobytes())) if n in text else v for n, v in raw.items()}
+        prefix = "ground_truth."
+        truth = GroundTruth(**{n[len(prefix) :]: values.pop(n) for n in list(values) if n.startswith(prefix)})
+        scores = RawScores(ground_truth=truth, **values)
+        return replace(scores, top_k_divisor=int(scores.top_k_divisor))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected raw scores written by tc3net.evaluate.") from None
+    except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: expected raw scores written by tc3net.evaluate (format {_FORMAT}), found something else or a "
+            f"truncated file ({error}). Run `python -m tc3net.evaluate --run_dir=...` again."
+        ) from None

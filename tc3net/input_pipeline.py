@@ -1,0 +1,289 @@
+"""From shards to ragged batches: cropped and full-length in turn for training, in file order for evaluation.
+
+Training reads videos by position. Position p of an endless sequence belongs to step p // batch_size; the video there
+is given by a permutation of epoch p // videos, the crop by (seed, p). Nothing depends on what was read before, so the
+batch of step t is a function of (seed, t), and a resumed run starts at any step without replaying data. Whether a
+batch is cropped or full-length is written into the batch, per video.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tc3net import schema
+from tc3net.config import option
+from tc3net.errors import UserError
+
+_HEADER_BYTES = 12  # TFRecord framing: uint64 length, uint32 checksum of it
+_FOOTER_BYTES = 4  # uint32 checksum of the payload
+_UNLIMITED = 2**31
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How training batches are drawn. Segment limits are not stated in the paper; the reference code's are given."""
+
+    batch_size: int = option(32, "Videos per global batch (Sec. 4.1: 32).")
+    crop_segments: int = option(
+        750, "Longest crop in cropped batches, in segments (reference code: THUMOS14 750, ActivityNet 1.2 200)."
+    )
+    max_segments: int = option(
+        0,
+        "Videos longer than this many segments are cropped to it in full-length batches too, and then take no part in "
+        "the counting loss; 0: no limit (reference code: THUMOS14 2800, ActivityNet 1.2 400).",
+    )
+    batches: str = option(
+        "alternate",
+        "Batches in turn cropped and full-length (Sec. 4.1), or always one kind.",
+        choices=("alternate", "cropped", "full"),
+    )
+    seed: int = option(0, "Seed of initial weights, dropout, order of videos, and crops.")
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"--batch_size={self.batch_size}; expected 1 or more (the paper uses 32).")
+        if self.crop_segments < 1:
+            raise UserError(f"--crop_segments={self.crop_segments}; expected 1 or more segments.")
+        if self.max_segments < 0:
+            raise UserError(f"--max_segments={self.max_segments}; expected 0 (no limit) or more.")
+        if not 0 <= self.seed < 2**31:
+            raise UserError(f"--seed={self.seed}; expected a value from 0 to 2^31 - 1.")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One subset on disk, with the byte position of every record.
+
+    Attributes:
+        manifest: the data set's.
+        subset: its name.
+        paths: shard files.
+        shard: [V] int64, shard of each video.
+        offset, length: [V] int64, where the payload of its record lies in that shard, in bytes.
+        shard_bytes: [number of shards] int64.
+    """
+
+    manifest: schema.Manifest
+    subset: str
+    paths: tuple[str, ...]
+    shard: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+    shard_bytes: np.ndarray
+
+    @property
+    def num_videos(self) -> int:
+        """V."""
+        return len(self.shard)
+
+
+def _record_positions(path: Path) -> tuple[list[int], list[int]]:
+    """Payload offsets and lengths of a TFRecord file, read from its framing alone."""
+    offsets: list[int] = []
+    lengths: list[int] = []
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        position = 0
+        while position < size:
+            header = file.read(_HEADER_BYTES)
+            length = struct.unpack("<Q", header[:8])[0] if len(header) == _HEADER_BYTES else size
+            end = position + _HEADER_BYTES + length + _FOOTER_BYTES
+            if end > size:
+                raise UserError(
+                    f"{path}: truncated: record {len(offsets)} needs {end} bytes, the file has {size}. "
+                    "Convert the data again (python -m data_prep.convert)."
+                )
+            offsets.append(position + _HEADER_BYTES)
+            lengths.append(length)
+            file.seek(end)
+            position = end
+    return offsets, lengths
+
+
+def open_split(dataset_dir: str | Path, subset: str) -> Split:
+    """Opens a subset and checks its shards against the manifest.
+
+    Args:
+        dataset_dir: folder written by `python -m data_prep.convert`.
+        subset: split name.
+
+    Raises:
+        UserError: unknown subset, no videos in it, or a shard that is absent, truncated or of another data set.
+    """
+    folder = Path(dataset_dir)
+    manifest = schema.load_manifest(folder)
+    if subset not in manifest.splits or manifest.splits[subset].videos == 0:
+        raise UserError(
+            f"{folder}: no videos in a subset {subset!r}; it has {sorted(manifest.splits)}. "
+            "Choose one of them with --train_subset or --subset."
+        )
+    paths, shard, offset, length, sizes = [], [], [], [], []
+    for index, info in enumerate(manifest.splits[subset].shards):
+        path = folder / info.file
+        found = path.stat().st_size if path.is_file() else None
+        if found != info.bytes:
+            state = "is absent" if found is None else f"has {found} bytes (truncated or overwritten?)"
+            raise UserError(
+                f"{path}: the shard {state}; {schema.MANIFEST_NAME} says {info.bytes} bytes. Convert the data again."
+            )
+        offsets, lengths = _record_positions(path)
+        if len(offsets) != info.videos:
+            raise UserError(
+                f"{path}: {len(offsets)} records found, {schema.MANIFEST_NAME} says {info.videos}. Convert again."
+            )
+        paths.append(str(path))
+        shard += [index] * len(offsets)
+        offset += offsets
+        length += lengths
+        sizes.append(info.bytes)
+    columns = (np.asarray(column, np.int64) for column in (shard, offset, length, sizes))
+    return Split(manifest, subset, tuple(paths), *columns)
+
+
+def _read_record(split: Split, video: tf.Tensor) -> tf.Tensor:
+    """Serialized Example of one video, by random access; graph code without Python callbacks."""
+    shard = tf.gather(split.shard, video)
+    offset, length = tf.gather(split.offset, video), tf.gather(split.length, video)
+    rest = tf.gather(split.shard_bytes, shard) - offset - length
+    # A "dataset" of one fixed-length record is TensorFlow's only graph op that reads a slice of a file.
+    record = tf.data.FixedLengthRecordDataset(
+        tf.gather(tf.constant(split.paths), shard), record_bytes=length, header_bytes=offset, footer_bytes=rest
+    )
+    return record.get_single_element()
+
+
+def _targets(video: dict[str, tf.Tensor], manifest: schema.Manifest) -> dict[str, tf.Tensor]:
+    """Label and count vectors [C] of one parsed video.
+
+    A class that is absent from the video has the known count 0 if the data set annotates instances of that class at
+    all; a present class has a known count where it was annotated.
+    """
+    num_classes = len(manifest.classes)
+    counted = np.isin(np.asarray(manifest.classes), np.asarray(manifest.counted_classes))
+    positions = video["labels"][:, tf.newaxis]
+    shape = tf.constant([num_classes], tf.int64)
+
+    def scatter(values: tf.Tensor) -> tf.Tensor:
+        return tf.scatter_nd(positions, tf.cast(values, tf.float32), shape)
+
+    labels = scatter(tf.ones_like(video["labels"]))
+    known_if_present = scatter(video["counts_known"]) > 0
+    return {
+        "labels": labels,
+        "counts": scatter(video["counts"] * video["counts_known"]),
+        "counts_known": tf.where(labels > 0, known_if_present, tf.constant(counted)),
+    }
+
+
+def _features(video: dict[str, tf.Tensor], manifest: schema.Manifest, start: Any, count: Any) -> tf.Tensor:
+    """[count, 2D] float32 features from segment `start` on; only those bytes are decoded."""
+    dim, dtype = manifest.feature_dim, manifest.feature_dtype
+    row_bytes = dim * np.dtype(dtype).itemsize
+    start, count = tf.cast(start * row_bytes, tf.int32), tf.cast(count * row_bytes, tf.int32)
+    streams = [
+        schema.decode_features(tf.strings.substr(video[f"features/{name}"], start, count), dtype=dtype, feature_dim=dim)
+        for name in ("rgb", "flow")
+    ]
+    return tf.concat(streams, axis=1)  # 2 x [s, D] -> [s, 2D]
+
+
+def _training_video(split: Split, config: InputConfig, position: tf.Tensor, video: tf.Tensor) -> dict[str, tf.Tensor]:
+    """One video of a training batch."""
+    parsed = schema.parse(_read_record(split, video))
+    step = position // config.batch_size
+    cropped = step % 2 == 0 if config.batches == "alternate" else tf.constant(config.batches == "cropped")
+    full_limit = config.max_segments or _UNLIMITED
+    limit = tf.where(cropped, tf.constant(config.crop_segments, tf.int64), tf.constant(full_limit, tf.int64))
+    length = parsed["num_segments"]
+    count = tf.minimum(length, limit)
+    start = tf.random.stateless_uniform(
+        [], seed=[config.seed, position], minval=0, maxval=length - count + 1, dtype=tf.int64
+    )
+    return {
+        "features": _features(parsed, split.manifest, start, count),
+        **_targets(parsed, split.manifest),
+        # A batch meant to be cropped trains no counts even where its videos happen to be short (Sec. 4.1).
+        "full_length": ~cropped & (count == length),
+    }
+
+
+def check_divisible(batch_size: int, num_replicas: int) -> None:
+    """Raises UserError unless the global batch can be shared equally among the replicas."""
+    if batch_size % num_replicas:
+        raise UserError(
+            f"--batch_size={batch_size} cannot be divided among {num_replicas} devices. "
+            f"Choose a multiple of {num_replicas}, or --strategy=one_device."
+        )
+
+
+def training_batches(
+    split: Split, config: InputConfig, *, start_step: int = 0, num_replicas: int = 1
+) -> tf.data.Dataset:
+    """Endless ragged batches for training.
+
+    Args:
+        split: the training subset.
+        config: batch size, crops, seed.
+        start_step: training step of the first batch.
+        num_replicas: under a strategy each element is one replica's share, batch_size / num_replicas videos, in turn.
+
+    Returns:
+        Dataset of dicts: `features` [N, (s), 2D] ragged float32; `labels`, `counts` [N, C] float32; `counts_known`
+        [N, C] bool; `full_length` [N] bool.
+
+    Raises:
+        UserError: the batch cannot be divided among the replicas.
+    """
+    check_divisible(config.batch_size, num_replicas)
+    first = start_step * config.batch_size
+    videos = split.num_videos
+
+    def permutation(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.argsort(tf.random.stateless_uniform([videos], seed=[config.seed, -1 - epoch]), stable=True)
+        return tf.data.Dataset.from_tensor_slices(order)
+
+    order = tf.data.Dataset.range(first // videos, tf.int64.max).flat_map(permutation).skip(first % videos)
+    positions = tf.data.Dataset.range(first, tf.int64.max)
+    dataset = tf.data.Dataset.zip((positions, order))
+    dataset = dataset.map(
+        lambda position, video: _training_video(split, config, position, video),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return dataset.ragged_batch(config.batch_size // num_replicas).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(split: Split, batch_size: int = 8) -> tf.data.Dataset:
+    """Every video once, whole, in file order.
+
+    Args:
+        split: the subset.
+        batch_size: videos per batch; the last may be smaller.
+
+    Returns:
+        Dataset of dicts: `features` [N, (s), 2D] ragged; `labels` [N, C]; `id` [N] string; `instances_known` [N];
+        `instances/start|end|label`, `ambiguous/start|end` [N, (m)] ragged; `duration`, `fps` [N] float64;
+        `frames_per_segment`, `stride_frames` [N] int64.
+    """
+    kept = (
+        "id", "instances_known", "instances/start", "instances/end", "instances/label", "ambiguous/start",
+        "ambiguous/end", "duration", "fps", "frames_per_segment", "stride_frames",
+    )  # fmt: skip
+
+    def whole(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = schema.parse(serialized)
+        return {
+            "features": _features(parsed, split.manifest, tf.constant(0, tf.int64), parsed["num_segments"]),
+            "labels": _targets(parsed, split.manifest)["labels"],
+            **{key: parsed[key] for key in kept},
+        }
+
+    dataset = tf.data.TFRecordDataset(list(split.paths))
+    dataset = dataset.map(whole, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return dataset.ragged_batch(batch_size).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,98 @@
+"""A picture of one video: T-CAMs over time, threshold, detections and, where known, ground truth (Fig. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from tc3net.files import atomic_path
+
+matplotlib.use("Agg")  # files only: no display is needed, and none is opened
+
+import matplotlib.pyplot as plt
+
+# Colours that stay apart for colour-blind readers (Okabe and Ito); lightness differs as well, for print.
+CURVE, THRESHOLD, DETECTION, TRUTH = "#0072B2", "#555555", "#E69F00", "#009E73"
+
+
+@dataclass(frozen=True)
+class ClassTrack:
+    """What is known about one class in the video.
+
+    Attributes:
+        name: class name.
+        probability: video-level score.
+        tcam: [s] fused T-CAM.
+        threshold: η, or None where the class did not pass the class filter.
+        detections: (start s, end s, score).
+        instances: (start s, end s), or None where there is no annotation.
+    """
+
+    name: str
+    probability: float
+    tcam: np.ndarray
+    threshold: float | None
+    detections: Sequence[tuple[float, float, float]]
+    instances: Sequence[tuple[float, float]] | None
+
+
+def plot_timeline(path: str | Path, title: str, boundaries_s: np.ndarray, tracks: Sequence[ClassTrack]) -> None:
+    """Draws one panel per class and writes a PNG (or what the file's ending says), atomically.
+
+    Args:
+        path: file to write.
+        title: e.g. the video's id.
+        boundaries_s: [s + 1] seconds, where segments begin, and the end.
+        tracks: one per panel, at least one.
+    """
+    heights = [ratio for _ in tracks for ratio in (3, 1)]
+    figure, axes = plt.subplots(
+        len(heights), 1, sharex=True, squeeze=False, figsize=(12, 0.8 + 2.4 * len(tracks)),
+        gridspec_kw={"height_ratios": heights, "hspace": 0.12}, layout="constrained",
+    )  # fmt: skip
+    try:
+        for i, track in enumerate(tracks):
+            _draw_tcam(axes[2 * i, 0], boundaries_s, track)
+            _draw_bars(axes[2 * i + 1, 0], track)
+        axes[0, 0].legend(loc="upper right", fontsize=8, ncols=2)
+        axes[0, 0].set_xlim(boundaries_s[0], boundaries_s[-1])
+        axes[-1, 0].set_xlabel("time [s]")
+        figure.suptitle(title)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=110)
+    finally:
+        plt.close(figure)
+
+
+def _draw_tcam(axis: plt.Axes, boundaries_s: np.ndarray, track: ClassTrack) -> None:
+    """The class score as steps, one per segment, and the threshold."""
+    axis.stairs(track.tcam, boundaries_s, color=CURVE, linewidth=1.2, baseline=None, label="T-CAM (class score)")
+    if track.threshold is not None:
+        axis.axhline(track.threshold, color=THRESHOLD, linestyle="--", linewidth=1, label="threshold η")
+        above = np.where(track.tcam > track.threshold, track.tcam, track.threshold)
+        axis.stairs(above, boundaries_s, baseline=track.threshold, fill=True, color=CURVE, alpha=0.25)
+    note = "" if track.threshold is not None else "; filtered out, not detected in this video"
+    axis.set_title(f"{track.name}  (video-level score {track.probability:.2f}{note})", loc="left", fontsize=10)
+    axis.set_ylabel("score")
+    axis.grid(axis="x", alpha=0.3)
+
+
+def _draw_bars(axis: plt.Axes, track: ClassTrack) -> None:
+    """Detections (darker is more certain) and ground truth as bars in seconds."""
+    scores = np.array([score for _, _, score in track.detections])
+    spread = float(np.ptp(scores)) if len(scores) else 0.0
+    for start_s, end_s, score in track.detections:
+        certainty = (score - scores.min()) / spread if spread > 0 else 1.0
+        axis.broken_barh([(start_s, end_s - start_s)], (1.1, 0.8), color=DETECTION, alpha=0.35 + 0.65 * certainty)
+    labels = ["ground truth" if track.instances is not None else "no annotation", f"{len(track.detections)} detections"]
+    if track.instances is not None:
+        bars = [(start_s, end_s - start_s) for start_s, end_s in track.instances]
+        axis.broken_barh(bars, (0.1, 0.8), color=TRUTH)
+        labels[0] = f"{len(bars)} instances"
+    axis.set_ylim(0, 2)
+    axis.set_yticks([0.5, 1.5], labels, fontsize=8)
+    axis.grid(axis="x", alpha=0.3)
