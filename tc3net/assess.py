@@ -60,6 +60,15 @@ class Assessment:
                 scalars[f"{result.protocol}/mAP@{name}"] = float(value)
         return {**scalars, "classification/mAP": float(self.classification.map)}
 
+    def summary(self) -> str:
+        """One line: per protocol mAP@0.5 and the average over its widest range, and classification mAP."""
+        parts = []
+        for result in self.localization:
+            name, average = list(result.averages.items())[-1]
+            at_half = result.map[result.tious.index(0.5)]
+            parts.append(f"{result.protocol} mAP@0.5 {100 * at_half:.1f} %, mAP@{name} {100 * average:.1f} %")
+        return "; ".join([*parts, f"classification mAP {100 * self.classification.map:.1f} %"])
+
     def selection(self) -> float:
         """What decides which checkpoint is best, by the first protocol.
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from absl import app
+from absl import app, flags, logging
 
 
 class UserError(ValueError):
@@ -25,6 +25,8 @@ def run_main(main: Callable[[Sequence[str]], None]) -> None:
     """
 
     def guarded(argv: Sequence[str]) -> Any:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own bookkeeping at INFO
         try:
             if len(argv) > 1:
                 raise UserError(

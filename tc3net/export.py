@@ -8,6 +8,8 @@ Writes EXPORT/<model_name>/<version>/, the version being the next free integer. 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 import tempfile
@@ -147,7 +149,8 @@ def export(model: ThreeCNet, run: RunInfo, folder: Path, config: DetectionConfig
                 tf.TensorSpec([None], tf.int64, name="lengths"),
             ],
         )
-        archive.write_out(str(staging / "model"))
+        with contextlib.redirect_stdout(io.StringIO()):  # Keras lists every captured tensor
+            archive.write_out(str(staging / "model"))
         description = {
             "classes": run.classes,
             "feature_dim": run.feature_dim,

@@ -60,7 +60,7 @@ def plot_timeline(path: str | Path, title: str, boundaries_s: np.ndarray, tracks
             _draw_bars(axes[2 * i + 1, 0], track)
         axes[0, 0].legend(loc="upper right", fontsize=8, ncols=2)
         axes[0, 0].set_xlim(boundaries_s[0], boundaries_s[-1])
-        axes[-1, 0].set_xlabel("time [s]")
+        axes[-1, 0].set_xlabel("time [s]   (a darker detection has a higher score)")
         figure.suptitle(title)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=110)
@@ -88,11 +88,11 @@ def _draw_bars(axis: plt.Axes, track: ClassTrack) -> None:
     for start_s, end_s, score in track.detections:
         certainty = (score - scores.min()) / spread if spread > 0 else 1.0
         axis.broken_barh([(start_s, end_s - start_s)], (1.1, 0.8), color=DETECTION, alpha=0.35 + 0.65 * certainty)
-    labels = ["ground truth" if track.instances is not None else "no annotation", f"{len(track.detections)} detections"]
+    truth = "no annotation"
     if track.instances is not None:
         bars = [(start_s, end_s - start_s) for start_s, end_s in track.instances]
         axis.broken_barh(bars, (0.1, 0.8), color=TRUTH)
-        labels[0] = f"{len(bars)} instances"
+        truth = f"ground truth ({len(bars)})"
     axis.set_ylim(0, 2)
-    axis.set_yticks([0.5, 1.5], labels, fontsize=8)
+    axis.set_yticks([0.5, 1.5], [truth, f"detections ({len(track.detections)})"], fontsize=8)
     axis.grid(axis="x", alpha=0.3)

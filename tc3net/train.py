@@ -65,7 +65,7 @@ def make_evaluator(
     def evaluate() -> Evaluation:
         scores = score_videos(scorer, evaluation_batches(split), split.manifest.classes)
         assessment = assess(scores, detection, protocols)
-        return Evaluation(assessment.scalars(), assessment.selection())
+        return Evaluation(assessment.scalars(), assessment.selection(), assessment.summary())
 
     return evaluate
 

@@ -66,10 +66,12 @@ class Evaluation:
     Attributes:
         scalars: TensorBoard tag -> value.
         selection: the value that decides which checkpoint is best; higher is better.
+        summary: one line for the terminal.
     """
 
     scalars: dict[str, float]
     selection: float
+    summary: str
 
 
 class Trainer:
@@ -184,5 +186,4 @@ class Trainer:
             self._best_value = result.selection
             self._best.save(self.step)
         self._log.append({"step": self.step, "selection": result.selection, "evaluation": result.scalars})
-        shown = "  ".join(f"{tag} {100 * value:.1f} %" for tag, value in result.scalars.items())
-        print(f"evaluation at step {self.step}: {shown}{'  (best so far)' if best else ''}", flush=True)
+        print(f"evaluation at step {self.step}: {result.summary}{' (best so far)' if best else ''}", flush=True)
