@@ -1,0 +1,83 @@
+"""What is known about the videos of a data set, in one form for every annotation format.
+
+Each parser of this package turns one format into an `AnnotationSet`. A parser refuses files it cannot read; it does
+not judge what it read: whether intervals, names and labels make sense is decided in `data_prep.validate`, once for
+all formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tc3net.errors import UserError
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One annotated interval of one class, in seconds."""
+
+    start_s: float
+    end_s: float
+    label: str
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """The annotation of one video.
+
+    Attributes:
+        video_id: the video's name.
+        subset: split name ("validation", "test", ...).
+        duration_s: the video's duration in seconds.
+        labels: class names annotated at video level; a format that has none gives the classes of the instances.
+        instances: annotated instances, in file order.
+        instances_known: whether the video was annotated in time at all; then no instances means that none occur.
+        ambiguous: (start_s, end_s) of the intervals in which detections are not scored.
+        counts: explicit instance counts per class name, for formats that have them instead of instances.
+    """
+
+    video_id: str
+    subset: str
+    duration_s: float
+    labels: tuple[str, ...]
+    instances: tuple[Instance, ...]
+    instances_known: bool
+    ambiguous: tuple[tuple[float, float], ...] = ()
+    counts: Mapping[str, int] | None = None
+
+    @property
+    def present(self) -> frozenset[str]:
+        """Classes that occur: the video-level labels, those of the instances, and those counted at least once."""
+        counted = {label for label, count in (self.counts or {}).items() if count > 0}
+        return frozenset(self.labels) | {instance.label for instance in self.instances} | counted
+
+
+@dataclass(frozen=True)
+class AnnotationSet:
+    """All videos of a data set; a class id is the position in `classes`."""
+
+    classes: tuple[str, ...]
+    videos: tuple[VideoRecord, ...]
+
+
+def checked_classes(classes: Sequence[str], path: str | Path) -> tuple[str, ...]:
+    """The class list as a tuple.
+
+    Args:
+        classes: class names in the order of their ids.
+        path: the file they came from, for the message.
+
+    Raises:
+        UserError: no classes, an empty name, or a name that occurs twice.
+    """
+    names = tuple(classes)
+    if not names:
+        raise UserError(f"{path}: no classes found; expected at least one. Add the class list or some labels.")
+    if not all(name.strip() for name in names):
+        raise UserError(f"{path}: an empty class name found; expected a name for every class. Correct the class list.")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UserError(f"{path}: class {repeated[0]!r} is listed more than once; expected unique names. Remove one.")
+    return names

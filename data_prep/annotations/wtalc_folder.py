@@ -1,0 +1,124 @@
+"""The folder of NumPy files in which W-TALC and 3C-Net publish annotations: one file per attribute, one row per video.
+
+`videoname`, `subset`, `duration`, `classlist`, `labels_all` (video-level class names), `segments` and `labels` (the
+instances). Rows are the only link to the feature file of the same layout, so their order is kept. Names may be bytes
+or text, depending on the Python that wrote them. `Ambiguous_test.txt`, where present, holds the intervals that
+THUMOS14 excludes from scoring (`videoname start end` per line).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.annotations import AnnotationSet, Instance, VideoRecord, checked_classes
+from data_prep.safe_pickle import as_text, load_array
+from tc3net.errors import UserError
+
+AMBIGUOUS_FILE = "Ambiguous_test.txt"
+_ROW_FILES = ("videoname", "subset", "duration", "labels_all", "segments", "labels")
+
+
+def read_wtalc_folder(folder: str | Path) -> AnnotationSet:
+    """Reads an annotation folder; videos keep the row order.
+
+    The instances of a video are known when its `segments` entry is not empty. The layout cannot say "annotated,
+    nothing occurs": THUMOS14's 2172 videos without segments carry video-level labels, so their classes do occur, at
+    times nobody wrote down; and 3C-Net emptied the entries of two wrongly annotated test videos for them not to be
+    scored.
+
+    Args:
+        folder: the folder with `videoname.npy` and the other files.
+
+    Raises:
+        UserError: a file is missing or damaged, row counts differ, or an entry has the wrong form.
+    """
+    folder = Path(folder)
+    columns = {name: load_array(folder / f"{name}.npy") for name in _ROW_FILES}
+    num_videos = len(columns["videoname"])
+    columns["duration"] = _durations(columns["duration"], folder)
+    for name, column in columns.items():
+        if column.shape != (num_videos,):
+            raise UserError(
+                f"{folder / name}.npy: shape {list(column.shape)} found; expected one row per video, [{num_videos}], "
+                "as in videoname.npy. The files belong to different data sets: fetch the folder again."
+            )
+    ids = [as_text(value, f"{folder}/videoname.npy") for value in columns["videoname"]]
+    ambiguous = _read_ambiguous(folder / AMBIGUOUS_FILE, frozenset(ids))
+    videos = tuple(
+        _video({name: column[row] for name, column in columns.items()}, f"{folder}: video {video_id!r}", ambiguous)
+        for row, video_id in enumerate(ids)
+    )
+    class_file = folder / "classlist.npy"
+    classes = [as_text(value, str(class_file)) for value in load_array(class_file).ravel()]
+    return AnnotationSet(checked_classes(classes, class_file), videos)
+
+
+def _durations(values: np.ndarray, folder: Path) -> np.ndarray:
+    if values.dtype.kind not in "fiu":
+        raise UserError(
+            f"{folder}/duration.npy: {values.dtype} values found; expected seconds as numbers. Fetch the file again."
+        )
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values  # [n, 1] -> [n]
+
+
+def _video(row: dict[str, Any], where: str, ambiguous: dict[str, list[tuple[float, float]]]) -> VideoRecord:
+    video_id = as_text(row["videoname"], where)
+    segments = _items(row["segments"], f"{where}: segments")
+    names = _texts(row["labels"], f"{where}: labels")
+    if len(segments) != len(names):
+        raise UserError(
+            f"{where}: {len(segments)} segments but {len(names)} segment labels found; expected as many of each. "
+            "Correct segments.npy or labels.npy."
+        )
+    intervals = [_interval(segment, f"{where}: segment {index}") for index, segment in enumerate(segments)]
+    return VideoRecord(
+        video_id=video_id,
+        subset=as_text(row["subset"], where),
+        duration_s=float(row["duration"]),
+        labels=tuple(dict.fromkeys(_texts(row["labels_all"], f"{where}: labels_all"))),
+        instances=tuple(Instance(start_s, end_s, name) for (start_s, end_s), name in zip(intervals, names)),
+        instances_known=bool(intervals),
+        ambiguous=tuple(ambiguous.get(video_id, ())),
+    )
+
+
+def _items(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        raise UserError(f"{where}: found {value!r}; expected a list. Correct the entry.")
+    return list(value)
+
+
+def _texts(value: Any, where: str) -> list[str]:
+    return [as_text(item, where) for item in _items(value, where)]
+
+
+def _interval(value: Any, where: str) -> tuple[float, float]:
+    try:
+        start_s, end_s = (float(number) for number in value)
+    except (TypeError, ValueError):
+        raise UserError(f"{where}: found {value!r}; expected [start, end] in seconds. Correct the entry.") from None
+    return start_s, end_s
+
+
+def _read_ambiguous(path: Path, video_ids: Iterable[str]) -> dict[str, list[tuple[float, float]]]:
+    """Intervals per video. The file covers the whole test set: lines of videos that the folder lacks are no error."""
+    if not path.exists():
+        return {}
+    intervals: dict[str, list[tuple[float, float]]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 3:
+            raise UserError(f"{path}:{number}: found {line!r}; expected `videoname start end`. Correct the line.")
+        intervals.setdefault(fields[0], []).append(_interval(fields[1:], f"{path}:{number}"))
+    if intervals and not intervals.keys() & set(video_ids):
+        raise UserError(
+            f"{path}: none of its {len(intervals)} videos is in videoname.npy; expected names of this data set's test "
+            "videos. Use the file that belongs to this folder, or remove it."
+        )
+    return intervals

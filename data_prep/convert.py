@@ -1,0 +1,105 @@
+"""Command line of the conversion, `python -m data_prep.convert --annotations= --features= --output_dir= --name=`.
+
+Writes TFRecord shards and `dataset.json`. Both layouts in which features are passed around are recognised: one file
+per video and stream, and W-TALC's object array; likewise ActivityNet JSON and W-TALC's annotation folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from data_prep.pipeline import ConvertOptions, convert
+from data_prep.safe_pickle import as_text, load_array
+from tc3net.errors import UserError, run_main
+from tc3net.schema import FEATURE_DTYPES
+from tc3net.timebase import TimeBase
+
+
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags; called once, when this file is the program, so that other mains may use the same names."""
+    default = TimeBase()
+    flags.DEFINE_string("annotations", None, "ActivityNet JSON file, or W-TALC annotation folder.", flag_values)
+    flags.DEFINE_string("features", None, "Folder with rgb/ and flow/, or W-TALC feature file (.npy).", flag_values)
+    flags.DEFINE_string("output_dir", None, "Folder to create, or to replace by the same data set.", flag_values)
+    flags.DEFINE_string("name", None, "The data set's name.", flag_values)
+    flags.DEFINE_float(
+        "fps", default.fps, "Frames per second that the features were computed at.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "frames_per_segment", default.frames_per_segment, "Frames behind one feature row.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "stride_frames", default.stride_frames, "Frames from one feature row to the next.", flag_values=flag_values
+    )
+    flags.DEFINE_integer("videos_per_shard", 64, "Videos per TFRecord file.", flag_values=flag_values)
+    flags.DEFINE_enum("feature_dtype", "float32", FEATURE_DTYPES, "Storage dtype.", flag_values=flag_values)
+    flags.DEFINE_string(
+        "counted_classes",
+        None,
+        "Classes whose instances are annotated: comma-separated, or a file (one per line, or .npy). "
+        "Default: every class with an instance.",
+        flag_values,
+    )
+    flags.DEFINE_bool("skip_bad_videos", False, "Leave videos with errors out instead of stopping.", flag_values)
+    flags.DEFINE_bool(
+        "keep_late_instances",
+        False,
+        "Keep instances that start after the end of their video as ground truth, uncounted, instead of stopping.",
+        flag_values,
+    )
+
+
+def read_class_names(value: str) -> tuple[str, ...]:
+    """Class names from a flag: a file with one name per line, a `.npy` array of names, or names separated by commas.
+
+    Raises:
+        UserError: the file is damaged, or no name is in it.
+    """
+    path = Path(value)
+    if path.suffix == ".npy":
+        names = [as_text(name, value) for name in load_array(path).ravel()]
+    elif path.is_file():
+        names = path.read_text(encoding="utf-8").splitlines()
+    else:
+        names = value.split(",")
+    stripped = tuple(name.strip() for name in names if name.strip())
+    if not stripped:
+        raise UserError(f"counted classes {value!r}: no names found; expected at least one. Correct --counted_classes.")
+    return stripped
+
+
+def options_from_flags(values: flags.FlagValues) -> ConvertOptions:
+    """The flags as options.
+
+    Raises:
+        UserError: a required flag is missing, or a value is out of range.
+    """
+    for name in ("annotations", "features", "output_dir", "name"):
+        if not values[name].value:
+            raise UserError(f"--{name} is not set; expected a value ({values[name].help}). Add --{name}=...")
+    return ConvertOptions(
+        annotations=values.annotations,
+        features=values.features,
+        output_dir=values.output_dir,
+        name=values.name,
+        time_base=TimeBase(values.fps, values.frames_per_segment, values.stride_frames),
+        videos_per_shard=values.videos_per_shard,
+        feature_dtype=values.feature_dtype,
+        counted_classes=None if values.counted_classes is None else read_class_names(values.counted_classes),
+        skip_bad_videos=values.skip_bad_videos,
+        keep_late_instances=values.keep_late_instances,
+    )
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the conversion that the flags describe."""
+    del argv
+    convert(options_from_flags(flags.FLAGS))
+
+
+if __name__ == "__main__":
+    define_flags()
+    run_main(main)
