@@ -64,7 +64,7 @@ def closing_summary(manifest: Manifest, records: Sequence[VideoRecord], findings
 
 def _statistics(records: Sequence[VideoRecord], manifest: Manifest, findings: Findings) -> tuple[str, ...]:
     counted = frozenset(manifest.counted_classes)
-    counts = []
+    counts: list[int] = []
     for record in records:
         end_s = video_end_s(record, manifest.time_base.duration_s(findings.num_segments[record.video_id]))
         counts += count_instances(record, counted, end_s).values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from tc3net.intervals import GroundTruth
 from tc3net.model import ThreeCNet
 
 _FORMAT = 1
+# What NumPy, zip and JSON raise on damaged or foreign files.
+_UNREADABLE = (AttributeError, EOFError, KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,16 @@ def load_scores(path: str | Path) -> RawScores:
         return replace(scores, top_k_divisor=int(scores.top_k_divisor))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected raw scores written by tc3net.evaluate.") from None
-    except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (
+        AttributeError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise UserError(
             f"{path}: expected raw scores written by tc3net.evaluate (format {_FORMAT}), found something else or a "
             f"truncated file ({error}). Run `python -m tc3net.evaluate --run_dir=...` again."

@@ -184,12 +184,14 @@ def _targets(video: dict[str, tf.Tensor], manifest: schema.Manifest) -> dict[str
 def _features(video: dict[str, tf.Tensor], manifest: schema.Manifest, start: Any, count: Any) -> tf.Tensor:
     """[count, 2D] float32 features from segment `start` on; only those bytes are decoded."""
     dim, dtype = manifest.feature_dim, manifest.feature_dtype
+    stored_as_promised = tf.debugging.assert_equal(
+        video["features/dtype"], dtype, f"a record holds features of another dtype than {schema.MANIFEST_NAME} says"
+    )
     row_bytes = dim * np.dtype(dtype).itemsize
     start, count = tf.cast(start * row_bytes, tf.int32), tf.cast(count * row_bytes, tf.int32)
-    streams = [
-        schema.decode_features(tf.strings.substr(video[f"features/{name}"], start, count), dtype=dtype, feature_dim=dim)
-        for name in ("rgb", "flow")
-    ]
+    with tf.control_dependencies([stored_as_promised]):
+        parts = [tf.strings.substr(video[f"features/{name}"], start, count) for name in ("rgb", "flow")]
+    streams = [schema.decode_features(part, dtype=dtype, feature_dim=dim) for part in parts]
     return tf.concat(streams, axis=1)  # 2 x [s, D] -> [s, 2D]
 
 

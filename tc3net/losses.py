@@ -85,8 +85,8 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta", "count_negative_weight", "center_multi_label_from_step"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name}={getattr(self, name)} is negative; expected 0 or more.")
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"--{name}={getattr(self, name)}; expected 0 or a positive number.")
         if self.top_k_divisor < 1:
             raise UserError(f"--top_k_divisor={self.top_k_divisor}; expected 1 or more (the paper uses 8).")
         if not 0 < self.center_learning_rate <= 1:

@@ -21,10 +21,10 @@ class OptimizerConfig:
     weight_decay: float = option(5e-3, "L2 weight decay, added to the gradient of every trainable variable.")
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise UserError(f"--learning_rate={self.learning_rate}; expected more than 0 (the paper uses 1e-4).")
-        if self.weight_decay < 0:
-            raise UserError(f"--weight_decay={self.weight_decay} is negative; expected 0 or more.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UserError(f"--learning_rate={self.learning_rate}; expected a positive number (the paper uses 1e-4).")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise UserError(f"--weight_decay={self.weight_decay}; expected 0 or a positive number.")
 
 
 def make_optimizer(learning_rate: float = OptimizerConfig.learning_rate) -> keras.optimizers.Optimizer:

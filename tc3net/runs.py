@@ -77,8 +77,10 @@ def load_run(run_dir: str | Path) -> RunInfo:
         raw["detection"] = DetectionConfig(**raw["detection"])
         raw["classes"] = tuple(raw["classes"])
         return RunInfo(**raw)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: a field is missing or unknown ({error}); written by another version?") from None
+    except (AttributeError, KeyError, TypeError, UserError) as error:
+        raise UserError(
+            f"{path}: a field is missing or wrong ({error}); was it written by another version of tc3net? Train again."
+        ) from None
 
 
 def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:

@@ -110,7 +110,7 @@ _FLOAT64_LISTS = (
     "video/duration",
     "video/fps",
 )
-_STRINGS = ("video/id", "video/subset", "video/features/rgb", "video/features/flow")
+_STRINGS = ("video/id", "video/subset", "video/features/rgb", "video/features/flow", "video/features/dtype")
 
 
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -121,8 +121,8 @@ def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 
     Returns:
         Keys as in the record without the prefix "video/": scalars `id`, `subset`, `num_segments`, `instances_known`,
-        `frames_per_segment`, `stride_frames` (int64), `features/rgb`, `features/flow` (raw bytes), `duration`, `fps`
-        (float64); vectors `labels`, `counts`, `counts_known`, `instances/label` (int64),
+        `frames_per_segment`, `stride_frames` (int64), `features/rgb`, `features/flow` (raw bytes), `features/dtype`,
+        `duration`, `fps` (float64); vectors `labels`, `counts`, `counts_known`, `instances/label` (int64),
         `instances/start|end`, `ambiguous/start|end` (float64, seconds).
     """
     spec: dict[str, Any] = {key: tf.io.FixedLenFeature([], tf.string) for key in _STRINGS + _FLOAT64_LISTS}
@@ -225,5 +225,5 @@ def load_manifest(folder: str | Path) -> Manifest:
         for key in ("classes", "counted_classes", "left_out"):
             raw[key] = tuple(raw[key])
         return Manifest(splits=splits, **raw)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: a manifest field is missing or unknown ({error}). Convert the data again.") from None
+    except (AttributeError, KeyError, TypeError, UserError) as error:
+        raise UserError(f"{path}: a manifest field is missing or wrong ({error}). Convert the data again.") from None

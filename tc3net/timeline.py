@@ -61,7 +61,7 @@ def plot_timeline(path: str | Path, title: str, boundaries_s: np.ndarray, tracks
         axes[0, 0].legend(loc="upper right", fontsize=8, ncols=2)
         axes[0, 0].set_xlim(boundaries_s[0], boundaries_s[-1])
         axes[-1, 0].set_xlabel("time [s]   (a darker detection has a higher score)")
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)  # a name may hold a dollar sign
         with atomic_path(path) as temporary:
             figure.savefig(temporary, dpi=110)
     finally:
@@ -76,7 +76,9 @@ def _draw_tcam(axis: plt.Axes, boundaries_s: np.ndarray, track: ClassTrack) -> N
         above = np.where(track.tcam > track.threshold, track.tcam, track.threshold)
         axis.stairs(above, boundaries_s, baseline=track.threshold, fill=True, color=CURVE, alpha=0.25)
     note = "" if track.threshold is not None else "; filtered out, not detected in this video"
-    axis.set_title(f"{track.name}  (video-level score {track.probability:.2f}{note})", loc="left", fontsize=10)
+    axis.set_title(
+        f"{track.name}  (video-level score {track.probability:.2f}{note})", loc="left", fontsize=10, parse_math=False
+    )
     axis.set_ylabel("score")
     axis.grid(axis="x", alpha=0.3)
 

@@ -104,7 +104,8 @@ class Trainer:
         if restored is not None:
             self.step = int(model.optimizer.iterations)
             print(f"Resuming after step {self.step} ({restored}).", flush=True)
-        self._log = MetricsLog(folder, self.step)
+        # Without a checkpoint the run begins again, and so does its log.
+        self._log = MetricsLog(folder, -1 if restored is None else self.step)
         self._best_value = max((e["selection"] for e in self._log.entries if "selection" in e), default=-math.inf)
         self._writers = {
             name: tf.summary.create_file_writer(str(folder / "tensorboard" / name)) for name in ("train", "eval")

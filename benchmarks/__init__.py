@@ -1,0 +1,1 @@
+"""Measurements, never part of the tests; the last line of each is one JSON object."""

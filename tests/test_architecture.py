@@ -1,0 +1,201 @@
+"""The layering of the code, read from its source: who imports whom, who sees flags, how long things are.
+
+A module may import only from modules listed before it here. A new module fails until it is given its place.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A package inside (evaluation, annotations, features) is one stage; its own modules must be free of cycles.
+STAGES = {
+    "tc3net": (
+        "errors", "files", "timebase", "config", "stack", "intervals", "schema", "activitynet_json", "metrics_log",
+        "ragged_ops", "losses", "centers", "optimizers", "streams", "input_pipeline", "model", "checkpoints",
+        "trainer", "inference", "detection", "evaluation", "assess", "runs", "timeline",
+        "train", "evaluate", "predict", "export", "demo",
+    ),
+    "data_prep": (
+        "safe_pickle", "folders", "annotations", "features", "layouts", "simulator", "validate", "writer", "summary",
+        "pipeline", "convert", "synthetic",
+    ),
+}  # fmt: skip
+COMMANDS = {
+    "tc3net.train", "tc3net.evaluate", "tc3net.predict", "tc3net.export", "tc3net.demo",
+    "data_prep.convert", "data_prep.synthetic",
+}  # fmt: skip
+# What data preparation shares with training: the record format, time, files, errors, and the version number.
+SHARED = {"tc3net", "tc3net.errors", "tc3net.files", "tc3net.timebase", "tc3net.schema"}
+
+MAX_FILE_LINES = 330
+MAX_FUNCTION_LINES = 75
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(path): path for package in STAGES for path in sorted((ROOT / package).rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
+
+
+def imports(name: str) -> Iterator[str]:
+    """Modules of ours that a module imports, anywhere in it, also inside functions."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}, line {node.lineno}: relative import; write the full name"
+            # `from package import module` imports the module, `from package import name` the package.
+            full = [f"{node.module}.{alias.name}" for alias in node.names]
+            found = [path if path in SOURCES else str(node.module) for path in full]
+        else:
+            continue
+        yield from (path for path in found if path.split(".")[0] in STAGES)
+
+
+def stage(name: str) -> str:
+    """`tc3net.evaluation.rules` -> `evaluation`; the package itself -> ``."""
+    return ".".join(name.split(".")[1:2])
+
+
+@pytest.mark.parametrize("package", STAGES)
+def test_every_module_has_its_place(package: str) -> None:
+    here = {stage(name) for name in SOURCES if name.split(".")[0] == package} - {""}
+    new, gone = sorted(here - set(STAGES[package])), sorted(set(STAGES[package]) - here)
+    assert not new, f"add the modules {new} of {package} to STAGES, after everything they import from"
+    assert not gone, f"remove {gone} of {package} from STAGES"
+
+
+@pytest.mark.parametrize("package", STAGES)
+def test_a_module_imports_only_from_earlier_stages(package: str) -> None:
+    order = {name: rank for rank, name in enumerate(("", *STAGES[package]))}
+    wrong = [
+        f"{name} imports {target}"
+        for name in SOURCES
+        for target in imports(name)
+        if name.split(".")[0] == target.split(".")[0] == package
+        and stage(name) != stage(target)
+        and order.get(stage(target), -1) > order.get(stage(name), len(order))
+    ]
+    assert not wrong
+
+
+def test_the_modules_inside_a_stage_have_no_cycles() -> None:
+    inner = {
+        name: {target for target in imports(name) if target.split(".")[:2] == name.split(".")[:2]}
+        for name in SOURCES
+        if stage(name)
+    }
+    TopologicalSorter(inner).prepare()  # raises CycleError, which shows the cycle
+
+
+def test_tc3net_knows_nothing_of_data_prep() -> None:
+    wrong = [
+        f"{name} imports {target}"
+        for name in SOURCES
+        for target in imports(name)
+        if name.startswith("tc3net") and target.startswith("data_prep")
+    ]
+    assert not wrong
+
+
+def test_data_prep_uses_only_the_shared_modules_of_tc3net() -> None:
+    wrong = [
+        f"{name} imports {target}"
+        for name in SOURCES
+        for target in imports(name)
+        if name.startswith("data_prep") and target.startswith("tc3net") and target not in SHARED
+    ]
+    assert not wrong
+
+
+def allowed_flags(name: str) -> set[int]:
+    """Identities of the nodes that may say FLAGS: defaults of arguments in `config`, absl's own flag in `errors`."""
+    nodes: list[ast.AST] = []
+    for node in ast.walk(TREES[name]):
+        if name == "tc3net.config" and isinstance(node, ast.FunctionDef):
+            nodes += [default for default in (*node.args.defaults, *node.args.kw_defaults) if default is not None]
+        elif name == "tc3net.errors" and isinstance(node, ast.Subscript) and ast.unparse(node.slice) == "'verbosity'":
+            nodes.append(node)
+    return {id(part) for node in nodes for part in ast.walk(node)}
+
+
+def test_only_commands_read_or_define_global_flags() -> None:
+    wrong = []
+    for name, tree in TREES.items():
+        if name in COMMANDS:
+            continue
+        allowed = allowed_flags(name)
+        for node in ast.walk(tree):
+            reads = getattr(node, "attr", getattr(node, "id", "")) == "FLAGS" and id(node) not in allowed
+            defines = (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr.startswith("DEFINE_")
+                and "flag_values" not in {keyword.arg for keyword in node.keywords}
+            )
+            if reads or defines:
+                wrong.append(f"{name}, line {node.lineno}")
+    assert not wrong
+
+
+def test_every_command_is_there_and_can_be_run() -> None:
+    assert set(SOURCES) >= COMMANDS
+    runnable = {
+        name
+        for name, tree in TREES.items()
+        if any(isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'" for node in tree.body)
+    }
+    assert runnable == COMMANDS
+
+
+def test_files_are_short() -> None:
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in SOURCES.items()}
+    too_long = {name: length for name, length in lengths.items() if length > MAX_FILE_LINES}
+    assert not too_long, f"files of more than {MAX_FILE_LINES} lines: {too_long}"
+
+
+def test_functions_are_short() -> None:
+    too_long = {}
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > MAX_FUNCTION_LINES:
+                    too_long[f"{name}.{node.name}"] = length
+    assert not too_long, f"functions of more than {MAX_FUNCTION_LINES} lines: {too_long}"
+
+
+# Python callbacks and loops over a batch, which no exported graph can carry; the API that only Keras 3 has.
+FORBIDDEN_ATTRIBUTES = {"map_fn", "py_function", "numpy_function", "py_func", "from_generator"}
+
+
+def test_no_unpickling_no_python_callbacks_in_graphs_no_keras_3_only_api() -> None:
+    wrong = []
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            found = None
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                if not (isinstance(node.value, ast.Constant) and node.value.value is False):
+                    found = "allow_pickle"
+            elif isinstance(node, ast.Attribute):
+                if node.attr in FORBIDDEN_ATTRIBUTES or ast.unparse(node) == "keras.ops":
+                    found = node.attr
+            elif isinstance(node, ast.ImportFrom):
+                names = {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+                if "keras.ops" in names:
+                    found = "keras.ops"
+            elif isinstance(node, ast.Import) and any(alias.name.startswith("keras.ops") for alias in node.names):
+                found = "keras.ops"
+            if found:
+                wrong.append(f"{name}, line {getattr(node, 'lineno', '?')}: {found}")
+    assert not wrong

@@ -1,0 +1,171 @@
+"""The commands as a user types them, end to end on a small simulated data set, and what they say to mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tc3net.inference import load_scores
+from tc3net.metrics_log import read_metrics
+
+ROOT = Path(__file__).parents[1]
+TRAIN = (
+    "tc3net.train",
+    f"--flagfile={ROOT / 'configs' / 'demo.cfg'}",
+    "--iterations=4",
+    "--eval_every=2",
+    "--log_every=2",
+)
+
+
+def command(*arguments: str, cwd: Path = ROOT, expect_failure: bool = False) -> str:
+    """Runs `python -m ...`; returns its output."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+    output = result.stdout + result.stderr
+    assert (result.returncode != 0) == expect_failure, output
+    if expect_failure:
+        assert "Traceback" not in output, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """raw/ -> dataset/ -> run/, by the commands."""
+    folder = tmp_path_factory.mktemp("work")
+    sizes = ("--num_train=12", "--num_test=6", "--num_classes=3", "--feature_dim=8", "--median_duration_s=40")
+    command("data_prep.synthetic", f"--output_dir={folder / 'raw'}", *sizes)
+    raw = (f"--annotations={folder / 'raw' / 'annotations.json'}", f"--features={folder / 'raw' / 'features'}")
+    command("data_prep.convert", *raw, f"--output_dir={folder / 'dataset'}", "--name=small")
+    command(*TRAIN, f"--dataset_dir={folder / 'dataset'}", f"--run_dir={folder / 'run'}")
+    return folder
+
+
+def test_training_leaves_a_complete_run_folder(work: Path) -> None:
+    names = {path.name for path in (work / "run").iterdir()}
+    assert names == {"flags.cfg", "run.json", "metrics.jsonl", "checkpoints", "best", "tensorboard"}
+    evaluated = [e for e in read_metrics(work / "run") if "evaluation" in e]
+    assert [e["step"] for e in evaluated] == [0, 2, 4]
+    assert {"thumos14/mAP@0.50", "reference/mAP@0.50", "classification/mAP"} <= set(evaluated[0]["evaluation"])
+
+
+def test_written_flags_replay_the_run(work: Path, tmp_path: Path) -> None:
+    """The flag file of a run gives the same weights again, and resumes where --run_dir is the same."""
+    flagfile = f"--flagfile={work / 'run' / 'flags.cfg'}"
+    command("tc3net.train", flagfile, f"--run_dir={tmp_path / 'again'}")
+    first, again = read_metrics(work / "run"), read_metrics(tmp_path / "again")
+    for a, b in zip(first, again):
+        assert a.get("selection", 0.0) == pytest.approx(b.get("selection", 0.0))
+        assert a.get("loss", 0.0) == pytest.approx(b.get("loss", 0.0), rel=1e-5)
+    output = command("tc3net.train", flagfile, "--iterations=6")
+    assert "Resuming after step 4" in output
+    assert [e["step"] for e in read_metrics(work / "run")] == [0, 2, 2, 4, 4, 6, 6]
+
+
+def test_evaluate_writes_everything_and_rescoring_needs_no_model(work: Path, tmp_path: Path) -> None:
+    out = tmp_path / "evaluation"
+    data = (f"--run_dir={work / 'run'}", f"--dataset_dir={work / 'dataset'}", "--checkpoint=best")
+    screen = command("tc3net.evaluate", *data, "--protocols=thumos14,reference,activitynet", f"--output_dir={out}")
+    for text in ("thumos14", "reference", "activitynet", "Classification mAP"):
+        assert text in screen
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert set(metrics["localization"]) == {"thumos14", "reference", "activitynet"}
+    detections = json.loads((out / "detections.json").read_text())["results"]
+    scores = load_scores(out / "raw_scores.npz")
+    assert set(detections) == set(scores.video_ids)
+    for video, duration_s in zip(scores.video_ids, scores.duration_s):
+        for item in detections[video]:
+            assert 0 <= item["segment"][0] < item["segment"][1] <= duration_s + 0.64
+            assert item["label"] in scores.classes
+    before = (out / "metrics.json").read_bytes()
+    command("tc3net.evaluate", f"--scores={out / 'raw_scores.npz'}", f"--output_dir={tmp_path / 'b'}")
+    again = json.loads((tmp_path / "b" / "metrics.json").read_text())
+    assert again["localization"]["thumos14"] == metrics["localization"]["thumos14"]
+    assert (out / "metrics.json").read_bytes() == before
+
+
+def test_predict_on_feature_files_equals_evaluation(work: Path, tmp_path: Path) -> None:
+    """Separate rgb and flow files, and joint ones, give the detections that evaluation gives for the same video."""
+    out = tmp_path / "evaluation"
+    command("tc3net.evaluate", f"--run_dir={work / 'run'}", f"--dataset_dir={work / 'dataset'}", f"--output_dir={out}")
+    expected = json.loads((out / "detections.json").read_text())["results"]
+    features = work / "raw" / "features"
+    videos = sorted(path.stem for path in (features / "rgb").glob("*test*"))[:2]
+    for video in videos:
+        streams = [np.load(features / stream / f"{video}.npy") for stream in ("rgb", "flow")]
+        np.save(tmp_path / f"{video}.npy", np.concatenate(streams, axis=1))
+    files = {
+        "joint": [f"--features={','.join(str(tmp_path / f'{v}.npy') for v in videos)}"],
+        "separate": [f"--{s}={','.join(str(features / s / f'{v}.npy') for v in videos)}" for s in ("rgb", "flow")],
+    }
+    for name, arguments in files.items():
+        more = [f"--annotations={work / 'raw' / 'annotations.json'}", f"--output_dir={tmp_path / name}"]
+        command("tc3net.predict", f"--run_dir={work / 'run'}", *arguments, *more)
+        found = json.loads((tmp_path / name / "detections.json").read_text())["results"]
+        for video in videos:
+            assert (tmp_path / name / f"{video}.png").stat().st_size > 10_000
+            assert len(found[video]) == len(expected[video])
+            for a, b in zip(found[video], expected[video]):
+                assert a["segment"] == b["segment"]
+                assert a["score"] == pytest.approx(b["score"], rel=1e-4, abs=1e-5)
+
+
+def test_export_writes_a_saved_model(work: Path, tmp_path: Path) -> None:
+    command("tc3net.export", f"--run_dir={work / 'run'}", f"--export_dir={tmp_path}", "--model_name=small")
+    assert (tmp_path / "small" / "1" / "saved_model.pb").is_file()
+
+
+def test_mistakes_are_refused_before_any_work(work: Path, tmp_path: Path) -> None:
+    data = f"--dataset_dir={work / 'dataset'}"
+    new = f"--run_dir={tmp_path / 'new'}"
+    cases = {
+        "Unknown command line flag 'learnin_rate'": [*TRAIN, data, new, "--learnin_rate=1"],
+        "--dropout=1.5; expected a rate in [0, 1)": [*TRAIN, data, new, "--dropout=1.5"],
+        "--run_dir is missing": [*TRAIN, data],
+        "no videos in a subset 'training'": [*TRAIN, data, new, "--train_subset=training"],
+        "--protocols=coco: expected one or more of": [*TRAIN, data, new, "--protocols=coco"],
+        "positional arguments ['oops']": [*TRAIN, data, new, "oops"],
+        "dropout is 0.7 there, 0.1 here": [*TRAIN, data, f"--run_dir={work / 'run'}", "--dropout=0.1"],
+    }
+    for message, arguments in cases.items():
+        assert message in command(*arguments, expect_failure=True)
+        assert not (tmp_path / "new").exists()
+
+
+def test_data_and_runs_that_do_not_belong_together_are_refused(work: Path, tmp_path: Path) -> None:
+    sizes = ("--num_train=4", "--num_test=2", "--num_classes=2", "--feature_dim=8", "--median_duration_s=30")
+    raw, other = tmp_path / "raw", tmp_path / "other"
+    command("data_prep.synthetic", f"--output_dir={raw}", *sizes)
+    where = (f"--annotations={raw / 'annotations.json'}", f"--features={raw / 'features'}", f"--output_dir={other}")
+    command("data_prep.convert", *where, "--name=other")
+    run = f"--run_dir={work / 'run'}"
+    output = command("tc3net.evaluate", run, f"--dataset_dir={other}", expect_failure=True)
+    assert "was trained on 3 classes" in output and "has 2 classes" in output
+    np.save(tmp_path / "narrow.npy", np.zeros((5, 6), np.float32))
+    features = f"--features={tmp_path / 'narrow.npy'}"
+    output = command("tc3net.predict", run, features, f"--output_dir={tmp_path / 'p'}", expect_failure=True)
+    assert "narrow.npy: shape (5, 6) found, [segments, 16] expected" in output
+    np.save(tmp_path / "nan.npy", np.full((5, 16), np.nan, np.float32))
+    output = command(
+        "tc3net.predict",
+        run,
+        f"--features={tmp_path / 'nan.npy'}",
+        f"--output_dir={tmp_path / 'p'}",
+        expect_failure=True,
+    )
+    assert "nan.npy: NaN or Inf in 5 segments, the first is 0" in output
+
+
+def test_the_demo_never_empties_a_folder_that_it_did_not_make(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    output = command("tc3net.demo", f"--output_dir={tmp_path}", expect_failure=True)
+    assert "was not made by this demo" in output
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
