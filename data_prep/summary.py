@@ -41,7 +41,6 @@ def closing_summary(manifest: Manifest, records: Sequence[VideoRecord], findings
         Text of several lines. In the table, "annotated" counts the videos with known instances, and "counts" the
         pairs of video and class whose number of instances is known; sum, mean and max are over these.
     """
-    simulated = " (simulated features)" if manifest.source.get("simulated_features") else ""
     rows: list[tuple[str, ...]] = [_HEADER]
     for subset, split in manifest.splits.items():
         members = [record for record in records if record.subset == subset]
@@ -49,7 +48,7 @@ def closing_summary(manifest: Manifest, records: Sequence[VideoRecord], findings
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     lines = [
         "",
-        f"{manifest.name}{simulated}: {len(manifest.classes)} classes ({len(manifest.counted_classes)} counted), "
+        f"{manifest.title}: {len(manifest.classes)} classes ({len(manifest.counted_classes)} counted), "
         f"2 x {manifest.feature_dim} dims, {manifest.feature_dtype}",
         *("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows),
     ]

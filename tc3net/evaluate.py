@@ -20,7 +20,7 @@ from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError, run_main
 from tc3net.files import write_json
 from tc3net.inference import RawScores, Scorer, load_scores, save_scores, score_videos
-from tc3net.input_pipeline import evaluation_batches, open_split
+from tc3net.input_pipeline import open_split
 from tc3net.runs import CHECKPOINTS, check_same_classes, load_model, load_run, versions
 
 FLAGS = flags.FLAGS
@@ -47,11 +47,11 @@ def _score_run() -> tuple[RawScores, str]:
     split = open_split(FLAGS.dataset_dir, FLAGS.subset)
     model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint)
     check_same_classes(FLAGS.run_dir, run, FLAGS.dataset_dir, split.manifest)
-    print(f"{run.dataset}: {split.num_videos} videos of subset {FLAGS.subset}, checkpoint {checkpoint}", flush=True)
+    print(f"{split.num_videos} videos of subset {FLAGS.subset}, checkpoint {checkpoint}", flush=True)
     if FLAGS.checkpoint == "best":
         print("Note: the best checkpoint was selected on the subset evaluated during training.")
     scorer = Scorer(model, run.training["top_k_divisor"])
-    return score_videos(scorer, evaluation_batches(split), split.manifest.classes), checkpoint
+    return score_videos(scorer, split), checkpoint
 
 
 def main(argv: Sequence[str]) -> None:
@@ -69,10 +69,15 @@ def main(argv: Sequence[str]) -> None:
         save_scores(output_dir / "raw_scores.npz", scores)
     assessment = assess(scores, detection, FLAGS.protocols)
     save_detections(output_dir / "detections.json", assessment.detections, scores.classes)
-    metrics = {"source": source, "detection": vars(detection), **assessment.as_dict(scores.classes)}
+    metrics = {
+        "dataset": scores.dataset,
+        "source": source,
+        "detection": vars(detection),
+        **assessment.as_dict(scores.classes),
+    }
     write_json(output_dir / "metrics.json", {**metrics, "versions": versions()})
     print(
-        f"\n{assessment.table()}\n\nWritten to {output_dir}: detections.json, metrics.json"
+        f"\n{scores.dataset}\n\n{assessment.table()}\n\nWritten to {output_dir}: detections.json, metrics.json"
         f"{'' if FLAGS.scores else ', raw_scores.npz'}"
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import tensorflow as tf
 from tc3net import ragged_ops
 from tc3net.errors import UserError
 from tc3net.files import atomic_path
+from tc3net.input_pipeline import Split, evaluation_batches
 from tc3net.intervals import GroundTruth
 from tc3net.model import ThreeCNet
 
@@ -29,6 +29,7 @@ class RawScores:
     """Scores of V videos with R segments in all.
 
     Attributes:
+        dataset: title of the data set.
         classes: class names.
         video_ids: V names.
         row_splits: [V + 1] int64; video v has the rows row_splits[v] : row_splits[v + 1].
@@ -40,6 +41,7 @@ class RawScores:
         ground_truth: annotated instances of the videos that have temporal annotation.
     """
 
+    dataset: str
     classes: tuple[str, ...]
     video_ids: tuple[str, ...]
     row_splits: np.ndarray
@@ -92,17 +94,18 @@ class Scorer:
         return tcam.numpy(), pooled.numpy()
 
 
-def score_videos(scorer: Scorer, batches: Iterable[dict[str, Any]], classes: tuple[str, ...]) -> RawScores:
-    """Scores every video of an evaluation pipeline.
+def score_videos(scorer: Scorer, split: Split, batch_size: int = 8) -> RawScores:
+    """Scores every video of a subset.
 
     Args:
         scorer: the model.
-        batches: `tc3net.input_pipeline.evaluation_batches`.
-        classes: class names.
+        split: the videos.
+        batch_size: videos per call of the model.
     """
+    classes = split.manifest.classes
     tcams, pooled, lengths = [], [], []
     columns: dict[str, list[Any]] = {}
-    for batch in batches:
+    for batch in evaluation_batches(split, batch_size):
         tcam_rows, pooled_rows = scorer(batch["features"])
         tcams.append(tcam_rows)
         pooled.append(pooled_rows)
@@ -113,6 +116,7 @@ def score_videos(scorer: Scorer, batches: Iterable[dict[str, Any]], classes: tup
                 columns.setdefault(name, []).extend(rows)
     video_ids = tuple(video_id.decode() for video_id in columns["id"])
     return RawScores(
+        dataset=split.manifest.title,
         classes=classes,
         video_ids=video_ids,
         row_splits=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
@@ -153,7 +157,11 @@ def _ground_truth(classes: tuple[str, ...], video_ids: tuple[str, ...], columns:
 
 def save_scores(path: str | Path, scores: RawScores) -> None:
     """Writes raw scores as one compressed `.npz`, atomically; plain arrays only, nothing pickled."""
-    arrays: dict[str, Any] = {"format": np.asarray(_FORMAT), "top_k_divisor": np.asarray(scores.top_k_divisor)}
+    arrays: dict[str, Any] = {
+        "format": np.asarray(_FORMAT),
+        "dataset": np.asarray(scores.dataset),
+        "top_k_divisor": np.asarray(scores.top_k_divisor),
+    }
     for prefix, source in (("", scores), ("ground_truth.", scores.ground_truth)):
         for item in fields(source):
             value = getattr(source, item.name)
@@ -181,7 +189,7 @@ def load_scores(path: str | Path) -> RawScores:
         prefix = "ground_truth."
         truth = GroundTruth(**{n[len(prefix) :]: values.pop(n) for n in list(values) if n.startswith(prefix)})
         scores = RawScores(ground_truth=truth, **values)
-        return replace(scores, top_k_divisor=int(scores.top_k_divisor))
+        return replace(scores, dataset=str(scores.dataset), top_k_divisor=int(scores.top_k_divisor))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected raw scores written by tc3net.evaluate.") from None
     except (

@@ -52,6 +52,11 @@ class InputConfig:
             raise UserError(f"--crop_segments={self.crop_segments}; expected 1 or more segments.")
         if self.max_segments < 0:
             raise UserError(f"--max_segments={self.max_segments}; expected 0 (no limit) or more.")
+        if 0 < self.max_segments < self.crop_segments:
+            raise UserError(
+                f"--max_segments={self.max_segments} is below --crop_segments={self.crop_segments}: full-length "
+                "batches would be cropped shorter than cropped ones. Raise --max_segments, or set 0 for no limit."
+            )
         if not 0 <= self.seed < 2**31:
             raise UserError(f"--seed={self.seed}; expected a value from 0 to 2^31 - 1.")
 

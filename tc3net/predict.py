@@ -115,6 +115,7 @@ def score_features(
     count = len(videos)
     ids, times = np.zeros(0, np.int64), np.zeros(0)
     return RawScores(
+        dataset="",
         classes=classes,
         video_ids=tuple(videos),
         row_splits=np.concatenate([[0], np.cumsum(lengths)]),

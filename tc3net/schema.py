@@ -196,6 +196,11 @@ class Manifest:
     left_out: tuple[dict[str, str], ...] = ()
     converter_version: str = ""
 
+    @property
+    def title(self) -> str:
+        """The name as results show it: whoever reads a number must see that the features were simulated."""
+        return f"{self.name} (simulated features)" if self.source.get("simulated_features") else self.name
+
 
 def save_manifest(folder: str | Path, manifest: Manifest) -> None:
     """Writes `dataset.json` into `folder`, atomically; the shards must already be there."""

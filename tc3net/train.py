@@ -21,7 +21,7 @@ from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError, run_main
 from tc3net.files import atomic_path
 from tc3net.inference import Scorer, score_videos
-from tc3net.input_pipeline import InputConfig, Split, check_divisible, evaluation_batches, open_split
+from tc3net.input_pipeline import InputConfig, Split, check_divisible, open_split
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimizers import OptimizerConfig, make_optimizer
@@ -63,7 +63,7 @@ def make_evaluator(
     scorer = Scorer(model, divisor)
 
     def evaluate() -> Evaluation:
-        scores = score_videos(scorer, evaluation_batches(split), split.manifest.classes)
+        scores = score_videos(scorer, split)
         assessment = assess(scores, detection, protocols)
         return Evaluation(assessment.scalars(), assessment.selection(), assessment.summary())
 
@@ -103,7 +103,7 @@ def read_settings() -> Settings:
         if not getattr(FLAGS, name):
             raise UserError(f"--{name} is missing. Give it on the command line or in the flagfile.")
     check_protocols(FLAGS.protocols)
-    return Settings(
+    settings = Settings(
         from_flags(InputConfig),
         from_flags(ModelConfig),
         from_flags(LossConfig),
@@ -111,6 +111,12 @@ def read_settings() -> Settings:
         from_flags(TrainerConfig),
         from_flags(DetectionConfig),
     )
+    if settings.loss.beta > 0 and settings.inputs.batches == "cropped":
+        raise UserError(
+            f"--beta={settings.loss.beta} with --batches=cropped: the counting loss needs full-length batches and "
+            "would never act. Set --beta=0, or --batches=alternate."
+        )
+    return settings
 
 
 def describe_run(settings: Settings, manifest: Manifest) -> RunInfo:
@@ -118,7 +124,7 @@ def describe_run(settings: Settings, manifest: Manifest) -> RunInfo:
     choices = {**asdict(settings.inputs), **asdict(settings.loss), **asdict(settings.optimizer)}
     shards = {name: [shard.sha256 for shard in info.shards] for name, info in manifest.splits.items()}
     return RunInfo(
-        dataset=manifest.name,
+        dataset=manifest.title,
         classes=manifest.classes,
         feature_dim=manifest.feature_dim,
         time_base=manifest.time_base,
@@ -136,6 +142,11 @@ def main(argv: Sequence[str]) -> None:
     split = open_split(FLAGS.dataset_dir, FLAGS.train_subset)
     test_split = open_split(FLAGS.dataset_dir, FLAGS.test_subset) if FLAGS.test_subset else None
     manifest = split.manifest
+    if settings.loss.beta > 0 and not manifest.counted_classes:
+        raise UserError(
+            f"{FLAGS.dataset_dir} knows no counts, so the counting loss would never act. Train with --beta=0, or "
+            "convert the data with annotated instances."
+        )
     strategy = make_strategy(settings.trainer.strategy)
     replicas = strategy.num_replicas_in_sync
     check_divisible(settings.inputs.batch_size, replicas)
@@ -154,7 +165,7 @@ def main(argv: Sequence[str]) -> None:
     if test_split is not None:
         evaluate = make_evaluator(model, test_split, settings.detection, FLAGS.protocols, settings.loss.top_k_divisor)
     print(
-        f"{manifest.name}: {split.num_videos} training videos, {len(manifest.classes)} classes, "
+        f"{manifest.title}: {split.num_videos} training videos, {len(manifest.classes)} classes, "
         f"{manifest.feature_dim} features per stream, {replicas} device(s)",
         flush=True,
     )

@@ -207,6 +207,7 @@ def raw_scores(videos: list[np.ndarray], seed: int = 0, divisor: int = 8) -> Raw
     none, floats = np.zeros(0, np.int64), np.zeros(0)
     names = tuple(f"class {c}" for c in range(classes))
     return RawScores(
+        dataset="test data",
         classes=names,
         video_ids=tuple(f"v{i}" for i in range(count)),
         row_splits=np.cumsum([0, *(len(v) for v in videos)]),

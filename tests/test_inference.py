@@ -16,7 +16,7 @@ from conftest import CLASSES, FEATURE_DIM, make_video, write_dataset
 
 from tc3net.errors import UserError
 from tc3net.inference import RawScores, Scorer, load_scores, save_scores, score_videos
-from tc3net.input_pipeline import evaluation_batches, open_split
+from tc3net.input_pipeline import open_split
 from tc3net.intervals import GroundTruth
 from tc3net.model import ThreeCNet
 
@@ -29,7 +29,7 @@ def model() -> ThreeCNet:
 
 
 def scored(model: ThreeCNet, folder: Path, batch_size: int = 4, divisor: int = 8) -> RawScores:
-    return score_videos(Scorer(model, divisor), evaluation_batches(open_split(folder, "test"), batch_size), CLASSES)
+    return score_videos(Scorer(model, divisor), open_split(folder, "test"), batch_size)
 
 
 @pytest.fixture(scope="module")
