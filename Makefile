@@ -1,4 +1,4 @@
-# make demo   everything end to end on simulated data, about five minutes after the installation
+# make demo   everything end to end on simulated data, 1 to 2 minutes after the installation
 # make test   all tests
 # make lint   style and types
 # Both set up .venv themselves. Another interpreter: make PYTHON=python3.12 demo

@@ -11,8 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tc3net.checkpoints import restore_network
 from tc3net.inference import load_scores
+from tc3net.input_pipeline import InputConfig, open_split, training_batches
 from tc3net.metrics_log import read_metrics
+from tc3net.model import ModelConfig, ThreeCNet
+from tc3net.optimizers import make_optimizer
 
 ROOT = Path(__file__).parents[1]
 TRAIN = (
@@ -68,6 +72,19 @@ def test_written_flags_replay_the_run(work: Path, tmp_path: Path) -> None:
     output = command("tc3net.train", flagfile, "--iterations=6")
     assert "Resuming after step 4" in output
     assert [e["step"] for e in read_metrics(work / "run")] == [0, 2, 2, 4, 4, 6, 6]
+
+
+def test_fit_gives_the_weights_of_the_command(work: Path) -> None:
+    """A notebook that fits the same batches ends with the weights of the command line's checkpoint."""
+    split = open_split(work / "dataset", "validation")
+    fitted, trained = (ThreeCNet(3, 8, ModelConfig(), seed=0) for _ in range(2))
+    fitted.compile(make_optimizer(1e-3), weight_decay=5e-4)
+    batches = training_batches(split, InputConfig(batch_size=16, crop_segments=200))
+    fitted.fit(batches, steps_per_epoch=4, epochs=1, verbose=0)
+    restore_network(str(work / "run" / "checkpoints" / "step-4"), trained)
+    weights = trained.named_variables()
+    for name, value in fitted.named_variables().items():
+        np.testing.assert_allclose(value, weights[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_evaluate_writes_everything_and_rescoring_needs_no_model(work: Path, tmp_path: Path) -> None:

@@ -201,3 +201,13 @@ def test_a_file_of_another_kind_is_named(saved: tuple[Path, RawScores], kind: st
     else:
         np.savez(path, **{**arrays, "labels": np.array([{}, None], object)})
     assert_refused(path)
+
+
+def test_a_flipped_bit_in_a_record_is_named(dataset_dir: Path) -> None:
+    """The framing and the size are intact, so only the record's checksum can tell."""
+    shard = sorted(dataset_dir.glob("test-*.tfrecord"))[0]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"test-00000-of-00002\.tfrecord.*is damaged"):
+        score_videos(Scorer(ThreeCNet(3, 4)), open_split(dataset_dir, "test"))

@@ -131,6 +131,21 @@ def test_update_moves_the_centers_as_equation_7_says() -> None:
         assert oracle.relative_error(after[f"centers_{stream}"], expected) < 1e-5
 
 
+def test_multi_label_videos_join_the_center_loss_at_the_given_step() -> None:
+    """Two videos of two labels each: before the step there is no center loss and no center moves, from it on both."""
+    model = ThreeCNet(CLASSES, DIM, NO_DROPOUT)
+    randomize(model, 7)
+    model.compile(loss_config=LossConfig(center_multi_label_from_step=1))
+    batch = random_batch(8, [9, 17])
+    batch["labels"][:] = [1, 1, 0, 0]
+    before = weights_of(model)["centers_rgb"]
+    assert float(model.update(as_tensors(batch))["center_rgb"]) == 0
+    np.testing.assert_array_equal(weights_of(model)["centers_rgb"], before)
+    assert float(model.update(as_tensors(batch))["center_rgb"]) > 0
+    moved = np.any(weights_of(model)["centers_rgb"] != before, axis=1)
+    np.testing.assert_array_equal(moved, [True, True, False, False])
+
+
 def test_first_adam_step_with_l2_decay_has_the_closed_form() -> None:
     """Adam's first step is lr * g / (|g| + e), e = 1e-8 / sqrt(1 - 0.999) as Keras places epsilon.
 
