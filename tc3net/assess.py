@@ -87,6 +87,22 @@ def check_protocols(protocols: Sequence[str]) -> None:
         raise UserError(f"--protocols={','.join(protocols)}: expected one or more of {', '.join(PROTOCOLS)}.")
 
 
+def segment_grid(scores: RawScores) -> TimeBase:
+    """The time base that all videos share: the grid of the protocol "reference".
+
+    Raises:
+        UserError: the videos have different ones.
+    """
+    bases = set(zip(scores.fps.tolist(), scores.frames_per_segment.tolist(), scores.stride_frames.tolist()))
+    if len(bases) > 1:
+        raise UserError(
+            f"The videos have {len(bases)} time bases (fps, frames per segment, stride), for example "
+            f"{sorted(bases)[:2]}; the protocol reference rounds to one segment grid. Use thumos14 or activitynet, "
+            "which work in seconds."
+        )
+    return TimeBase(*bases.pop())
+
+
 def assess(scores: RawScores, config: DetectionConfig, protocols: Sequence[str]) -> Assessment:
     """Detects, and scores under each protocol.
 
@@ -96,12 +112,11 @@ def assess(scores: RawScores, config: DetectionConfig, protocols: Sequence[str])
         protocols: names from `tc3net.evaluation.PROTOCOLS`.
 
     Raises:
-        UserError: unknown protocol, or no annotated instances.
+        UserError: unknown protocol, no annotated instances, or different time bases under "reference".
     """
     check_protocols(protocols)
     detections = detect_videos(scores, config)
-    # The segment grid of the "reference" protocol is the features' own; a data set has one.
-    grid = TimeBase(float(scores.fps[0]), int(scores.frames_per_segment[0]), int(scores.stride_frames[0]))
+    grid = segment_grid(scores) if "reference" in protocols else TimeBase()
     localization = tuple(
         evaluate_localization(name, scores.ground_truth, detections, time_base=grid) for name in protocols
     )

@@ -55,9 +55,11 @@ def plot_timeline(path: str | Path, title: str, boundaries_s: np.ndarray, tracks
         gridspec_kw={"height_ratios": heights, "hspace": 0.12}, layout="constrained",
     )  # fmt: skip
     try:
+        # One scale for all panels: a doubtful class must not look as certain as a clear one.
+        scores = [score for track in tracks for _, _, score in track.detections] or [0.0]
         for i, track in enumerate(tracks):
             _draw_tcam(axes[2 * i, 0], boundaries_s, track)
-            _draw_bars(axes[2 * i + 1, 0], track)
+            _draw_bars(axes[2 * i + 1, 0], track, min(scores), max(scores))
         axes[0, 0].legend(loc="upper right", fontsize=8, ncols=2)
         axes[0, 0].set_xlim(boundaries_s[0], boundaries_s[-1])
         axes[-1, 0].set_xlabel("time [s]   (a darker detection has a higher score)")
@@ -83,12 +85,10 @@ def _draw_tcam(axis: plt.Axes, boundaries_s: np.ndarray, track: ClassTrack) -> N
     axis.grid(axis="x", alpha=0.3)
 
 
-def _draw_bars(axis: plt.Axes, track: ClassTrack) -> None:
-    """Detections (darker is more certain) and ground truth as bars in seconds."""
-    scores = np.array([score for _, _, score in track.detections])
-    spread = float(np.ptp(scores)) if len(scores) else 0.0
+def _draw_bars(axis: plt.Axes, track: ClassTrack, lowest: float, highest: float) -> None:
+    """Detections (darker is more certain, between the picture's extremes) and ground truth as bars in seconds."""
     for start_s, end_s, score in track.detections:
-        certainty = (score - scores.min()) / spread if spread > 0 else 1.0
+        certainty = (score - lowest) / (highest - lowest) if highest > lowest else 1.0
         axis.broken_barh([(start_s, end_s - start_s)], (1.1, 0.8), color=DETECTION, alpha=0.35 + 0.65 * certainty)
     truth = "no annotation"
     if track.instances is not None:
