@@ -13,6 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
+from tc3net import config as config_module
 from tc3net.activitynet_json import save_detections
 from tc3net.assess import assess, check_protocols
 from tc3net.config import define_flags, from_flags
@@ -38,6 +39,7 @@ def register_flags() -> None:
     flags.DEFINE_list("protocols", ["thumos14"], "Any of thumos14, reference, activitynet, comma separated.")
     flags.DEFINE_string("output_dir", None, "Where results go; default: RUN/evaluation, or the folder of --scores.")
     define_flags(DetectionConfig)
+    flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
 
 def _score_run() -> tuple[RawScores, str]:

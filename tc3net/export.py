@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 from absl import flags
 
+from tc3net import config as config_module
 from tc3net import ragged_ops
 from tc3net.config import define_flags, from_flags
 from tc3net.detection import DetectionConfig, detect, video_scores
@@ -42,6 +43,7 @@ def register_flags() -> None:
     flags.DEFINE_string("model_name", "tc3net", "Name of the model, a folder in --export_dir.")
     flags.DEFINE_integer("max_detections", 100, "Most detections per video in the output; the best scores are kept.")
     define_flags(DetectionConfig)
+    flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
 
 def serving_function(

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from tc3net import config as config_module
 from tc3net.activitynet_json import load_instances, save_detections
 from tc3net.config import define_flags, from_flags
 from tc3net.detection import DetectionConfig, class_gate, detect_videos, thresholds, video_scores
@@ -47,6 +48,7 @@ def register_flags() -> None:
     flags.DEFINE_integer("frames_per_segment", None, "Frames per feature row; default: the run's.")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next; default: the run's.")
     define_flags(DetectionConfig)
+    flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
 
 def load_features(path: str, width: int) -> np.ndarray:

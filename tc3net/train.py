@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from absl import flags
 
+from tc3net import config as config_module
 from tc3net.assess import assess, check_protocols
 from tc3net.config import define_flags, from_flags
 from tc3net.detection import DetectionConfig
@@ -46,6 +47,7 @@ def register_flags() -> None:
     flags.DEFINE_list("protocols", ["reference"], "Evaluation protocols; the first decides which checkpoint is best.")
     for _config in CONFIGS:
         define_flags(_config)
+    flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
 
 def make_evaluator(
