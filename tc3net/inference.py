@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import tensorflow as tf
 from tc3net import ragged_ops
 from tc3net.errors import UserError
 from tc3net.files import atomic_path
-from tc3net.input_pipeline import Split, evaluation_batches
+from tc3net.input_pipeline import Split, evaluation_batches, readable
 from tc3net.intervals import GroundTruth
 from tc3net.model import ThreeCNet
 
@@ -109,7 +108,7 @@ def score_videos(scorer: Scorer, split: Split, batch_size: int = 8) -> RawScores
     classes = split.manifest.classes
     tcams, pooled, lengths = [], [], []
     columns: dict[str, list[Any]] = {}
-    for batch in _readable(evaluation_batches(split, batch_size), split):
+    for batch in readable(evaluation_batches(split, batch_size), split):
         tcam_rows, pooled_rows = scorer(batch["features"])
         tcams.append(tcam_rows)
         pooled.append(pooled_rows)
@@ -134,17 +133,6 @@ def score_videos(scorer: Scorer, split: Split, batch_size: int = 8) -> RawScores
         labels=np.asarray(columns["labels"], np.float32),
         ground_truth=_ground_truth(classes, video_ids, columns),
     )
-
-
-def _readable(batches: tf.data.Dataset, split: Split) -> Iterator[dict[str, Any]]:
-    """The batches; a damaged record becomes an error that names the shards."""
-    try:
-        yield from batches
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        raise UserError(
-            f"{', '.join(split.paths)}: a record of subset {split.subset!r} is damaged ({error.message}). Convert the "
-            "data again (python -m data_prep.convert)."
-        ) from None
 
 
 def _ground_truth(classes: tuple[str, ...], video_ids: tuple[str, ...], columns: dict[str, list[Any]]) -> GroundTruth:

@@ -9,6 +9,7 @@ batch is cropped or full-length is written into the batch, per video.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,7 @@ class Split:
         subset: its name.
         paths: shard files.
         shard: [V] int64, shard of each video.
-        offset, length: [V] int64, where the payload of its record lies in that shard, in bytes.
-        shard_bytes: [number of shards] int64.
+        offset: [V] int64, byte at which its record begins in that shard.
     """
 
     manifest: schema.Manifest
@@ -79,8 +79,6 @@ class Split:
     paths: tuple[str, ...]
     shard: np.ndarray
     offset: np.ndarray
-    length: np.ndarray
-    shard_bytes: np.ndarray
 
     @property
     def num_videos(self) -> int:
@@ -88,10 +86,9 @@ class Split:
         return len(self.shard)
 
 
-def _record_positions(path: Path) -> tuple[list[int], list[int]]:
-    """Payload offsets and lengths of a TFRecord file, read from its framing alone."""
+def _record_offsets(path: Path) -> list[int]:
+    """Bytes at which the records of a TFRecord file begin, read from its framing alone."""
     offsets: list[int] = []
-    lengths: list[int] = []
     size = path.stat().st_size
     with path.open("rb") as file:
         position = 0
@@ -104,11 +101,10 @@ def _record_positions(path: Path) -> tuple[list[int], list[int]]:
                     f"{path}: truncated: record {len(offsets)} needs {end} bytes, the file has {size}. "
                     "Convert the data again (python -m data_prep.convert)."
                 )
-            offsets.append(position + _HEADER_BYTES)
-            lengths.append(length)
+            offsets.append(position)
             file.seek(end)
             position = end
-    return offsets, lengths
+    return offsets
 
 
 def open_split(dataset_dir: str | Path, subset: str) -> Split:
@@ -128,7 +124,7 @@ def open_split(dataset_dir: str | Path, subset: str) -> Split:
             f"{folder}: no videos in a subset {subset!r}; it has {sorted(manifest.splits)}. "
             "Choose one of them with --train_subset or --subset."
         )
-    paths, shard, offset, length, sizes = [], [], [], [], []
+    paths, shard, offset = [], [], []
     for index, info in enumerate(manifest.splits[subset].shards):
         path = folder / info.file
         found = path.stat().st_size if path.is_file() else None
@@ -137,7 +133,7 @@ def open_split(dataset_dir: str | Path, subset: str) -> Split:
             raise UserError(
                 f"{path}: the shard {state}; {schema.MANIFEST_NAME} says {info.bytes} bytes. Convert the data again."
             )
-        offsets, lengths = _record_positions(path)
+        offsets = _record_offsets(path)
         if len(offsets) != info.videos:
             raise UserError(
                 f"{path}: {len(offsets)} records found, {schema.MANIFEST_NAME} says {info.videos}. Convert again."
@@ -145,22 +141,23 @@ def open_split(dataset_dir: str | Path, subset: str) -> Split:
         paths.append(str(path))
         shard += [index] * len(offsets)
         offset += offsets
-        length += lengths
-        sizes.append(info.bytes)
-    columns = (np.asarray(column, np.int64) for column in (shard, offset, length, sizes))
-    return Split(manifest, subset, tuple(paths), *columns)
+    return Split(manifest, subset, tuple(paths), np.asarray(shard, np.int64), np.asarray(offset, np.int64))
 
 
 def _read_record(split: Split, video: tf.Tensor) -> tf.Tensor:
-    """Serialized Example of one video, by random access; graph code without Python callbacks."""
-    shard = tf.gather(split.shard, video)
-    offset, length = tf.gather(split.offset, video), tf.gather(split.length, video)
-    rest = tf.gather(split.shard_bytes, shard) - offset - length
-    # A "dataset" of one fixed-length record is TensorFlow's only graph op that reads a slice of a file.
-    record = tf.data.FixedLengthRecordDataset(
-        tf.gather(tf.constant(split.paths), shard), record_bytes=length, header_bytes=offset, footer_bytes=rest
+    """Serialized Example of one video, by random access; graph code without Python callbacks.
+
+    Among TensorFlow's ops only this one seeks in a file (it also verifies the record's checksums);
+    FixedLengthRecordDataset, which takes an offset too, reads everything before it.
+    """
+    path = tf.gather(tf.constant(split.paths), tf.gather(split.shard, video))
+    # No buffer: the record is read in one piece to where it is needed.
+    records = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[path], compression_type="", buffer_size=0, byte_offsets=[tf.gather(split.offset, video)]
     )
-    return record.get_single_element()
+    string = {"output_types": [tf.string], "output_shapes": [[]]}
+    first = tf.raw_ops.TakeDataset(input_dataset=records, count=1, **string)
+    return tf.raw_ops.DatasetToSingleElement(dataset=first, **string)[0]
 
 
 def _targets(video: dict[str, tf.Tensor], manifest: schema.Manifest) -> dict[str, tf.Tensor]:
@@ -294,3 +291,22 @@ def evaluation_batches(split: Split, batch_size: int = 8) -> tf.data.Dataset:
     dataset = tf.data.TFRecordDataset(list(split.paths))
     dataset = dataset.map(whole, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.ragged_batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def readable(batches: Iterable[Any], split: Split) -> Iterator[Any]:
+    """The batches; a damaged record becomes an error that names the shards.
+
+    Args:
+        batches: a pipeline of this module, distributed or not.
+        split: where it reads.
+
+    Raises:
+        UserError: a record is damaged.
+    """
+    try:
+        yield from batches
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise UserError(
+            f"{', '.join(split.paths)}: a record of subset {split.subset!r} is damaged ({error.message}). Convert the "
+            "data again (python -m data_prep.convert)."
+        ) from None

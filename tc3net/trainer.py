@@ -18,7 +18,7 @@ import tensorflow as tf
 from tc3net.checkpoints import CheckpointFolder
 from tc3net.config import option
 from tc3net.errors import UserError
-from tc3net.input_pipeline import InputConfig, Split, training_batches
+from tc3net.input_pipeline import InputConfig, Split, readable, training_batches
 from tc3net.metrics_log import MetricsLog
 from tc3net.model import ThreeCNet
 
@@ -127,11 +127,15 @@ class Trainer:
             config: how batches are drawn.
 
         Raises:
-            UserError: the batch size does not fit the number of replicas.
+            UserError: the batch size does not fit the number of replicas, or a record is damaged.
         """
         replicas = self._strategy.num_replicas_in_sync
-        make = lambda _: training_batches(split, config, start_step=self.step, num_replicas=replicas)  # noqa: E731
-        batches = iter(self._strategy.distribute_datasets_from_function(make) if replicas > 1 else make(None))
+
+        def pipeline(_: Any) -> tf.data.Dataset:
+            return training_batches(split, config, start_step=self.step, num_replicas=replicas)
+
+        distribute = self._strategy.distribute_datasets_from_function
+        batches = readable(distribute(pipeline) if replicas > 1 else pipeline(None), split)
         if self.step == 0:
             self._run_evaluation()
         pending: list[dict[str, tf.Tensor]] = []

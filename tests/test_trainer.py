@@ -174,3 +174,12 @@ def test_fit_works_under_a_strategy(dataset_dir: Path) -> None:
         results.append(weights_of(model))
     for name, value in results[0].items():
         assert oracle.relative_error(results[1][name], value) < 1e-5, name
+
+
+def test_a_damaged_record_ends_training_with_its_shard_named(dataset_dir: Path, tmp_path: Path) -> None:
+    shard = sorted(dataset_dir.glob("validation-*.tfrecord"))[0]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"validation-00000-of-00003\.tfrecord.*is damaged"):
+        run(dataset_dir, tmp_path, 10)
