@@ -11,7 +11,9 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tc3net" / "__init__.py").read_text(encoding="utf-8"))
 assert VERSION is not None
 
-DEV = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.5"]
+HDF5 = ["h5py>=3"]
+VIDEO = ["opencv-python-headless>=4.8"]
+DEV = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.5", *HDF5, *VIDEO]
 
 setup(
     name="tc3net",
@@ -22,5 +24,11 @@ setup(
     python_requires=">=3.9",
     packages=find_packages(include=["tc3net", "tc3net.*", "data_prep", "data_prep.*"]),
     install_requires=[line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if line],
-    extras_require={"gpu": ["tensorflow[and-cuda]>=2.21,<2.22"], "dev": DEV},
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+        "hdf5": HDF5,  # features in HDF5 files
+        "video": VIDEO,  # the time base from video files
+        "beam": ["apache-beam>=2.60"],  # conversion on several machines
+        "dev": DEV,
+    },
 )

@@ -1,7 +1,7 @@
 """Command line of the conversion, `python -m data_prep.convert --annotations= --features= --output_dir= --name=`.
 
-Writes TFRecord shards and `dataset.json`. Both layouts in which features are passed around are recognised: one file
-per video and stream, and W-TALC's object array; likewise ActivityNet JSON and W-TALC's annotation folder.
+Writes TFRecord shards and `dataset.json`. The layouts in which features and annotations are passed around are
+recognised where they are clear; `data_prep.inputs` has the flags for the others.
 """
 
 from __future__ import annotations
@@ -11,30 +11,22 @@ from pathlib import Path
 
 from absl import flags
 
+from data_prep import inputs
+from data_prep.annotations import read_class_file
+from data_prep.inputs import define_input_flags, input_options
 from data_prep.pipeline import ConvertOptions, convert
-from data_prep.safe_pickle import as_text, load_array
 from tc3net.errors import UserError, run_main
 from tc3net.schema import FEATURE_DTYPES
-from tc3net.timebase import TimeBase
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags; called once, when this file is the program, so that other mains may use the same names."""
-    default = TimeBase()
-    flags.DEFINE_string("annotations", None, "ActivityNet JSON file, or W-TALC annotation folder.", flag_values)
-    flags.DEFINE_string("features", None, "Folder with rgb/ and flow/, or W-TALC feature file (.npy).", flag_values)
+    define_input_flags(flag_values)
+    flags.adopt_module_key_flags(inputs, flag_values)  # so that --help shows them
     flags.DEFINE_string("output_dir", None, "Folder to create, or to replace by the same data set.", flag_values)
     flags.DEFINE_string("name", None, "The data set's name.", flag_values)
-    flags.DEFINE_float(
-        "fps", default.fps, "Frames per second that the features were computed at.", flag_values=flag_values
-    )
-    flags.DEFINE_integer(
-        "frames_per_segment", default.frames_per_segment, "Frames behind one feature row.", flag_values=flag_values
-    )
-    flags.DEFINE_integer(
-        "stride_frames", default.stride_frames, "Frames from one feature row to the next.", flag_values=flag_values
-    )
     flags.DEFINE_integer("videos_per_shard", 64, "Videos per TFRecord file.", flag_values=flag_values)
+    flags.DEFINE_integer("num_workers", 1, "Processes that read features and write shards.", flag_values=flag_values)
     flags.DEFINE_enum("feature_dtype", "float32", FEATURE_DTYPES, "Storage dtype.", flag_values=flag_values)
     flags.DEFINE_string(
         "counted_classes",
@@ -59,12 +51,8 @@ def read_class_names(value: str) -> tuple[str, ...]:
         UserError: the file is damaged, or no name is in it.
     """
     path = Path(value)
-    if path.suffix == ".npy":
-        names = [as_text(name, value) for name in load_array(path).ravel()]
-    elif path.is_file():
-        names = path.read_text(encoding="utf-8").splitlines()
-    else:
-        names = value.split(",")
+    is_file = path.suffix == ".npy" or path.is_file()
+    names = read_class_file(path) if is_file else tuple(value.split(","))
     stripped = tuple(name.strip() for name in names if name.strip())
     if not stripped:
         raise UserError(f"counted classes {value!r}: no names found; expected at least one. Correct --counted_classes.")
@@ -77,20 +65,20 @@ def options_from_flags(values: flags.FlagValues) -> ConvertOptions:
     Raises:
         UserError: a required flag is missing, or a value is out of range.
     """
-    for name in ("annotations", "features", "output_dir", "name"):
+    sources = input_options(values)
+    for name in ("output_dir", "name"):
         if not values[name].value:
             raise UserError(f"--{name} is not set; expected a value ({values[name].help}). Add --{name}=...")
     return ConvertOptions(
-        annotations=values.annotations,
-        features=values.features,
+        inputs=sources,
         output_dir=values.output_dir,
         name=values.name,
-        time_base=TimeBase(values.fps, values.frames_per_segment, values.stride_frames),
         videos_per_shard=values.videos_per_shard,
         feature_dtype=values.feature_dtype,
         counted_classes=None if values.counted_classes is None else read_class_names(values.counted_classes),
         skip_bad_videos=values.skip_bad_videos,
         keep_late_instances=values.keep_late_instances,
+        num_workers=values.num_workers,
     )
 
 

@@ -1,167 +1,26 @@
 """Reads `.npy` files, object arrays included, without running anything that is in them.
 
 NumPy stores an object array as a pickle, and a pickle is a program: loading a downloaded one can run any command.
-Here the names a pickle may mention are limited to those NumPy writes for its own arrays, and even these are not
-called: the pickle machine only records "array of this shape, type and content", and the arrays are built from the
-records afterwards, with NumPy checking every size. So a hostile file ends in an error message, never in a call.
+Here a hostile file ends in an error message, never in a call; `pickle_records` says how.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
-import pickle
-import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from types import MappingProxyType
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
+from data_prep.pickle_records import DamagedError, as_text, load_records
+from data_prep.pickle_scan import StoredArray, scan
 from tc3net.errors import UserError
 
-_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
-_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
-# What each (module, name) of a pickle stands for; everything else is refused.
-_ADMITTED = {
-    ("numpy", "ndarray"): "ndarray",
-    ("numpy", "dtype"): "dtype",
-    # How Python 3 writes bytes for Python 2 to read: as text to be encoded, and empty ones as `bytes()`.
-    ("_codecs", "encode"): "encode",
-    ("__builtin__", "bytes"): "empty",
-    ("builtins", "bytes"): "empty",
-    **{(module, "ndarray"): "ndarray" for module in _MULTIARRAY},
-    **{(module, "dtype"): "dtype" for module in _MULTIARRAY},
-    **{(module, "_reconstruct"): "array" for module in _MULTIARRAY},
-    **{(module, "scalar"): "scalar" for module in _MULTIARRAY},
-    **{(module, "_frombuffer"): "buffer" for module in _NUMERIC},
-}
-# Numbers, booleans, bytes, text and objects; no structured, void or date types, which none of the layouts uses.
-_DTYPE_CODE = re.compile(r"[fiuc]\d{1,2}|b1|[SU]\d{1,6}|O\d?")
-
-_Order = Literal["C", "F"]
-_BYTE_ORDERS: dict[str, Literal["<", ">", "="]] = {"<": "<", ">": ">", "=": "=", "|": "="}
-
-
-class _DamagedError(Exception):
-    """The records do not add up to arrays."""
-
-
-class _Name:
-    """Stands for one admitted name. Calling it records the call; it has no attribute that a pickle could set."""
-
-    __slots__ = ("role",)
-
-    def __init__(self, role: str) -> None:
-        self.role = role
-
-    def __call__(self, *args: Any) -> _Record:
-        return _Record(self.role, args)
-
-    def __setstate__(self, state: Any) -> None:
-        raise _DamagedError("state given to a name")
-
-
-class _Record:
-    """A recorded call and the state given to its result."""
-
-    __slots__ = ("args", "role", "state")
-
-    def __init__(self, role: str, args: tuple[Any, ...]) -> None:
-        self.role = role
-        self.args = args
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _RecordingUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str, /) -> Any:
-        """Looks the pair up as it stands, so a dotted name ("dtype.__class__") is simply not found."""
-        role = _ADMITTED.get((module, name))
-        if role is None:
-            raise UserError(
-                f"it asks for {module}.{name}; expected nothing but NumPy arrays, lists, numbers and text. "
-                "Loading it could run code: if you trust whoever made it, ask for plain arrays; otherwise delete it."
-            )
-        return _Name(role)
-
-
-class _Builder:
-    """Turns records into arrays; each object once, so that shared references neither multiply nor loop."""
-
-    def __init__(self) -> None:
-        self._built: dict[int, Any] = {}
-        self._open: set[int] = set()
-
-    def build(self, value: Any) -> Any:
-        if value is None or isinstance(value, (bool, int, float, str, bytes)):
-            return value
-        key = id(value)
-        if key in self._built:
-            return self._built[key]
-        if key in self._open:
-            raise _DamagedError("an object contains itself")
-        self._open.add(key)
-        if isinstance(value, (list, tuple)):
-            result: Any = type(value)(self.build(item) for item in value)
-        elif isinstance(value, bytearray):
-            result = bytes(value)
-        elif isinstance(value, _Record):
-            result = getattr(self, f"_build_{value.role}")(value)
-        else:
-            raise _DamagedError(f"a {type(value).__name__} where arrays, lists, numbers or text are expected")
-        self._open.discard(key)
-        self._built[key] = result
-        return result
-
-    def _build_array(self, record: _Record) -> np.ndarray:
-        _, shape, dtype_record, fortran_order, content = record.state
-        dtype, shape = self.build(dtype_record), tuple(shape)
-        order: _Order = "F" if fortran_order else "C"
-        if dtype != np.dtype(object):
-            return np.frombuffer(self.build(content), dtype).reshape(shape, order=order)
-        if len(content) != math.prod(shape):
-            raise _DamagedError(f"{len(content)} objects for shape {list(shape)}")
-        array = np.empty(len(content), dtype)
-        for index, item in enumerate(content):
-            array[index] = self.build(item)
-        return array.reshape(shape, order=order)
-
-    def _build_buffer(self, record: _Record) -> np.ndarray:
-        content, dtype, shape, text = (self.build(argument) for argument in record.args)
-        order: _Order = "F" if text == "F" else "C"
-        if dtype == np.dtype(object):
-            raise _DamagedError("objects in a buffer")
-        return np.frombuffer(content, dtype).reshape(shape, order=order)
-
-    def _build_scalar(self, record: _Record) -> Any:
-        dtype, content = (self.build(argument) for argument in record.args)
-        if dtype == np.dtype(object):
-            raise _DamagedError("an object scalar")
-        (value,) = np.frombuffer(content, dtype)
-        return value
-
-    def _build_dtype(self, record: _Record) -> np.dtype[Any]:
-        code = as_text(record.args[0], "data type")
-        order, *structure = record.state[1:5]
-        if not _DTYPE_CODE.fullmatch(code) or structure != [None, None, None]:
-            raise _DamagedError(f"data type {code!r}")
-        return (
-            np.dtype(object)
-            if code[0] == "O"
-            else np.dtype(code).newbyteorder(_BYTE_ORDERS[as_text(order, "byte order")])
-        )
-
-    def _build_empty(self, record: _Record) -> bytes:
-        if record.args:
-            raise _DamagedError("bytes of something")
-        return b""
-
-    def _build_encode(self, record: _Record) -> bytes:
-        text, encoding = record.args
-        if as_text(encoding, "encoding") != "latin1":
-            raise _DamagedError(f"encoding {encoding!r}")
-        return str(text).encode("latin1")
+__all__ = ["array_shape", "as_text", "load_array", "load_rows", "read_header"]
 
 
 def load_array(path: str | Path) -> np.ndarray:
@@ -177,15 +36,60 @@ def load_array(path: str | Path) -> np.ndarray:
         UserError: the file is absent, not `.npy`, truncated or damaged, or its pickle holds anything but arrays, lists,
             tuples, numbers, bytes and text.
     """
+    with _naming(path), open(path, "rb") as file:
+        shape, dtype, _ = read_header(file)
+        if not dtype.hasobject:
+            file.seek(0)
+            return np.load(file, allow_pickle=False)
+        return _read_objects(path, file, shape, dtype)
+
+
+def load_rows(path: str | Path) -> list[Any]:
+    """The rows of an array (along its first axis); arrays stay in the file as `StoredArray` where that is possible.
+
+    It is for plain arrays in C order, and for arrays in object arrays unless their content is stored as text (pickle
+    protocol 2 written by Python 3). Otherwise the rows are in memory, as `load_array` gives them.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: see `load_array`; or the array has no axis.
+    """
+    with _naming(path), open(path, "rb") as file:
+        shape, dtype, fortran_order = read_header(file)
+        if not shape:
+            raise DamagedError("a single value, no rows")
+        start = file.tell()
+        if dtype.hasobject:
+            scanned = scan(file)
+            if scanned is None:
+                file.seek(start)
+                return list(_read_objects(path, file, shape, dtype))
+            return list(_read_objects(path, io.BytesIO(scanned.pickle), shape, dtype, scanned.places))
+        if fortran_order or dtype.kind not in "fiuc":
+            return list(load_array(path))
+        row_bytes = math.prod(shape[1:]) * dtype.itemsize
+        if start + shape[0] * row_bytes > file.seek(0, io.SEEK_END):
+            raise DamagedError(f"fewer bytes than shape {list(shape)} needs")
+        return [StoredArray(Path(path), start + row * row_bytes, dtype, shape[1:]) for row in range(shape[0])]
+
+
+def array_shape(path: str | Path) -> tuple[int, ...]:
+    """Shape of the array in a `.npy` file, of which only the header is read.
+
+    Raises:
+        UserError: the file is absent or is not `.npy`.
+    """
+    with _naming(path), open(path, "rb") as file:
+        return read_header(file)[0]
+
+
+@contextlib.contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Turns whatever reading a `.npy` file raises into a UserError that names the file."""
     try:
-        with open(path, "rb") as file:
-            shape, dtype = _read_header(file)
-            if not dtype.hasobject:
-                file.seek(0)
-                return np.load(file, allow_pickle=False)
-            if dtype != np.dtype(object):
-                raise _DamagedError(f"data type {dtype}")
-            return _read_objects(file, shape)
+        yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except FileNotFoundError:
@@ -203,38 +107,30 @@ def load_array(path: str | Path) -> np.ndarray:
         ) from None
 
 
-def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    else:
-        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-    return shape, dtype
-
-
-def _read_objects(file: BinaryIO, shape: tuple[int, ...]) -> np.ndarray:
-    # encoding="bytes": what Python 2 called str is either text in an unknown encoding or raw array content.
-    array = _Builder().build(_RecordingUnpickler(file, encoding="bytes").load())
-    if not isinstance(array, np.ndarray) or array.shape != shape:
-        raise _DamagedError(f"the content is not the array of shape {list(shape)} that the header announces")
-    return array
-
-
-def as_text(value: Any, where: str) -> str:
-    """A name as text, whether Python 2 (bytes) or 3 (str) wrote it.
-
-    Args:
-        value: str or bytes, or NumPy's variants of them.
-        where: what is being read, for the message.
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Shape, data type and whether the order is Fortran's, of the `.npy` content that begins at the file's position.
 
     Raises:
-        UserError: anything else, or bytes that are not UTF-8.
+        ValueError: it is not `.npy`.
     """
-    if isinstance(value, str):
-        return str(value)
-    try:
-        if isinstance(value, bytes):
-            return value.decode()
-    except UnicodeDecodeError:
-        pass
-    raise UserError(f"{where}: found {value!r}; expected a name as text. Correct the file.")
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
+    return shape, dtype, fortran_order
+
+
+def _read_objects(
+    path: str | Path,
+    file: BinaryIO,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    places: Mapping[bytes, tuple[int, int]] = MappingProxyType({}),
+) -> np.ndarray:
+    if dtype != np.dtype(object):
+        raise DamagedError(f"data type {dtype}")
+    array = load_records(file, path, places)
+    if not isinstance(array, np.ndarray) or array.shape != shape:
+        raise DamagedError(f"the content is not the array of shape {list(shape)} that the header announces")
+    return array

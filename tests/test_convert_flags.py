@@ -14,6 +14,7 @@ from absl import flags
 from test_convert import write_inputs
 
 from data_prep import convert as command
+from data_prep.inputs import InputOptions
 from data_prep.pipeline import ConvertOptions, convert
 from tc3net.errors import UserError
 from tc3net.timebase import TimeBase
@@ -33,12 +34,13 @@ def test_unknown_counted_class_is_named(tmp_path):
     [
         ({"name": ""}, "--name"),
         ({"videos_per_shard": 0}, "at least 1"),
+        ({"num_workers": 0}, "Set --num_workers"),
         ({"feature_dtype": "int8"}, "float32, float16"),
     ],
 )
 def test_options_are_checked(changes, message):
     with pytest.raises(UserError, match=message):
-        replace(ConvertOptions("a", "f", "o", "n"), **changes)
+        replace(ConvertOptions(InputOptions("a", "f"), "o", "n"), **changes)
 
 
 def parse_flags(*arguments: str) -> ConvertOptions:
@@ -50,11 +52,11 @@ def parse_flags(*arguments: str) -> ConvertOptions:
 
 def test_flags(tmp_path):
     required = ("--annotations=a", "--features=f", "--output_dir=o", "--name=n")
-    assert parse_flags(*required) == ConvertOptions("a", "f", "o", "n")
+    assert parse_flags(*required) == ConvertOptions(InputOptions("a", "f"), "o", "n")
     options = parse_flags(
         *required, "--fps=10", "--stride_frames=8", "--counted_classes=Run, Jump", "--skip_bad_videos"
     )
-    assert options.time_base == TimeBase(10.0, 16, 8)
+    assert options.inputs.time_base == TimeBase(10.0, 16, 8)
     assert options.counted_classes == ("Run", "Jump")
     assert options.skip_bad_videos
     (tmp_path / "list.txt").write_text("Run\n\nClean, and jerk\n")
@@ -76,13 +78,14 @@ def test_config_files_parse(config):
         f"--flagfile={ROOT / 'configs' / config}", "--annotations=a", "--features=f", "--output_dir=o"
     )
     assert options.name
-    assert options.time_base == TimeBase()
+    assert options.inputs.time_base == TimeBase()
 
 
 def test_command_line_exits_with_1_and_the_message_only(tmp_path):
     options = write_inputs(tmp_path)
     np.save(tmp_path / "features" / "rgb" / "v2.npy", np.full((10, 2), np.nan, np.float32))
-    arguments = [f"--{name}={getattr(options, name)}" for name in ("annotations", "features", "output_dir", "name")]
+    inputs = (f"--annotations={options.inputs.annotations}", f"--features={options.inputs.features}")
+    arguments = [*inputs, f"--output_dir={options.output_dir}", f"--name={options.name}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = [sys.executable, "-m", "data_prep.convert", *arguments]
     failed = subprocess.run(process, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)

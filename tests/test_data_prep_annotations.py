@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from data_prep.annotations import AnnotationSet, Instance
+from data_prep.annotations import AnnotationSet, Instance, read_class_file
 from data_prep.annotations.activitynet_json import read_activitynet_json
 from data_prep.annotations.wtalc_folder import read_wtalc_folder
 from data_prep.layouts import read_annotations
@@ -257,3 +260,218 @@ def test_videos_whose_real_annotation_runs_past_their_end():
         "video_test_0000814",
         "video_test_0001081",
     }
+
+
+def write_table(path: Path, *lines: str, delimiter: str = ",", encoding: str = "utf-8") -> Path:
+    path.write_text("\n".join(line.replace("|", delimiter) for line in lines) + "\n", encoding=encoding)
+    return path
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_instance_table(tmp_path, delimiter, encoding):
+    path = write_table(
+        tmp_path / "labels.csv",
+        "Video| start_s |end_s|class|subset|duration_s",
+        "v2|1.5|2|Läuft|test|20",
+        "v1|0|1|Jump|training|",
+        "v2|3|4.25|Jump|test|20.0",
+        "",
+        '"v, 3"|||Jump|training|7',
+        "v4||||training|8",
+        "v1||| Swim |training",
+        delimiter=delimiter,
+        encoding=encoding,
+    )
+    parsed, words = read_annotations(path)
+    assert words == "table of instances"
+    assert parsed.classes == ("Jump", "Läuft", "Swim")
+    assert [record.video_id for record in parsed.videos] == ["v2", "v1", "v, 3", "v4"]
+    second, first, third, fourth = parsed.videos
+    assert second.instances == (Instance(1.5, 2.0, "Läuft"), Instance(3.0, 4.25, "Jump"))
+    assert (second.subset, second.duration_s, second.labels) == ("test", 20.0, ("Läuft", "Jump"))
+    assert (first.labels, first.instances_known, len(first.instances)) == (("Jump", "Swim"), True, 1)
+    # A class without a time: the video was not annotated in time. No class at all: nothing occurs.
+    assert (third.labels, third.instances, third.instances_known) == (("Jump",), (), False)
+    assert (fourth.labels, fourth.instances, fourth.instances_known) == ((), (), True)
+    assert parsed.without_duration == {"v1"}
+
+
+def test_video_table(tmp_path):
+    path = write_table(
+        tmp_path / "labels.csv", "video,class,count", "v1,Run,3", "v1,Jump,", "v1,Swim,0", "v2,Run", "v3", "v4,Jump,2.0"
+    )
+    parsed, words = read_annotations(path)
+    assert words == "table of videos and classes, no times, all videos in subset 'training'"
+    assert parsed.classes == ("Jump", "Run", "Swim")
+    first, second, third, fourth = parsed.videos
+    # Nobody counted the jumps, and somebody saw that nobody swims.
+    assert (first.labels, first.counts, first.present) == (("Run", "Jump"), {"Run": 3, "Swim": 0}, {"Run", "Jump"})
+    assert (second.labels, second.counts) == (("Run",), {})
+    assert (third.labels, third.counts, fourth.counts) == ((), {}, {"Jump": 2})
+    assert not any(record.instances_known for record in parsed.videos)
+    assert {record.subset for record in parsed.videos} == {"training"}
+    parsed, words = read_annotations(path, subset="validation")
+    assert {record.subset for record in parsed.videos} == {"validation"}
+    assert "all videos in subset 'validation'" in words
+    _, words = read_annotations(write_table(path, "class;video;subset", "Run;v1;test"))
+    assert words == "table of videos and classes, no times, no column count: counts unknown"
+
+
+NAMES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=8).filter(
+    lambda name: name == name.strip()
+)
+TIMES = st.floats(-1e6, 1e6)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(NAMES, TIMES, TIMES, NAMES), min_size=1, max_size=8), st.sampled_from(",;\t"))
+def test_whatever_a_spreadsheet_writes_is_read_as_it_was(tmp_path, rows, delimiter):
+    with open(tmp_path / "labels.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(["video", "start_s", "end_s", "class"])
+        writer.writerows(rows)
+    parsed, _ = read_annotations(tmp_path / "labels.csv")
+    expected: dict[str, list[Instance]] = {}
+    for name, start_s, end_s, label in rows:
+        expected.setdefault(name, []).append(Instance(start_s, end_s, label))
+    assert {record.video_id: list(record.instances) for record in parsed.videos} == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["video,start_s,class"], ":1: no column end_s found in 'video,start_s,class'; expected the columns video, st"),
+        (["video,class,counts", "v,Run,1"], ":1: unknown column 'counts' found"),
+        (["video,class,class", "v,Run,1"], ":1: repeated column 'class' found"),
+        (["video,class"], "no lines below the header"),
+        (["video,class", ",Run"], ":2: no video found"),
+        (["video,class", "v,Run,3,4"], ":2: 4 cells found; expected 2"),
+        (["video,class,count", "v,,3"], ":2: no class found"),
+        (["video,class,count", "v,Run,two"], ":2: count is 'two'; expected a number"),
+        (["video,class,count", "v,Run,1.5"], ":2: count is '1.5'; expected a whole number"),
+        (["video,class,count", "v,Run,-1"], ":2: count is '-1'"),
+        (["video,class,count", "v,Run,1", "v,Run,2"], ":3: class 'Run' of video 'v' is also in"),
+        (["video,class,subset", "v,Run,"], ":2: no subset found"),
+        (["video,class,subset", "v,Run,test", "v,Jump,training"], ":3: video 'v' has subset 'training', but 'test' in"),
+        (["video,class,duration_s", "v,Run,3", "v,Jump,4"], ":3: video 'v' has duration_s '4', but '3' in"),
+        (["video,class,duration_s", "v,Run,inf"], ":2: duration_s is 'inf'"),
+        (["video,class", "v,", "w,"], "no classes found"),
+        (["video,start_s,end_s,class", "v,1,,Run"], ":2: start_s without the other time"),
+        (["video,start_s,end_s,class", "v,,1,Run"], ":2: end_s without the other time"),
+        (["video,start_s,end_s,class", "v,1,2,"], ":2: no class found"),
+        (["video,start_s,end_s,class", "v,0:01,2,Run"], ":2: start_s is '0:01'; expected a number such as 12.5"),
+        (["v,1,2,Run"], "begins with 'v,1,2,Run'; expected ActivityNet JSON, or a CSV table"),
+        ([""], "begins with ''"),
+    ],
+)
+def test_bad_tables_are_named_by_line(tmp_path, lines, message):
+    with pytest.raises(UserError) as caught:
+        read_annotations(write_table(tmp_path / "labels.csv", *lines))
+    assert "labels.csv" in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_tables_in_other_encodings_are_refused(tmp_path):
+    path = write_table(tmp_path / "labels.csv", "video,class", "v,Läuft", encoding="latin1")
+    with pytest.raises(UserError, match=r"labels\.csv: not UTF-8 text; .*encoding UTF-8"):
+        read_annotations(path)
+    with pytest.raises(UserError, match=r"labels\.csv: not UTF-8 text; .*encoding UTF-8"):
+        read_annotations(path, "video_csv")
+
+
+def test_the_subset_is_said_once(tmp_path):
+    path = write_table(tmp_path / "labels.csv", "video,class,subset", "v,Run,test")
+    with pytest.raises(UserError, match="a column subset and --subset=training found"):
+        read_annotations(path, subset="training")
+    with pytest.raises(UserError, match="ActivityNet JSON says itself which subset"):
+        read_annotations(write_json(tmp_path / "a.json", {"v": video()}), subset="training")
+
+
+def write_thumos(folder: Path, **files: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def test_thumos_text_files(tmp_path):
+    write_thumos(
+        tmp_path / "val",
+        Diving_val="video_validation_2  1.5 3\nvideo_validation_1 0.0 2.0\n",
+        CliffDiving_val="video_validation_2 1.5 3.0\n\n",
+    )
+    write_thumos(
+        tmp_path / "test", Diving_test="video_test_1 4 5\n", Ambiguous_test="video_test_1 1 2\nvideo_test_2 3 4\n"
+    )
+    (tmp_path / "readme.txt").write_text("not a class")
+    parsed, words = read_annotations(tmp_path)
+    assert words == "THUMOS14 text files"
+    assert parsed.classes == ("CliffDiving", "Diving")
+    assert [(record.video_id, record.subset) for record in parsed.videos] == [
+        ("video_validation_1", "validation"),
+        ("video_validation_2", "validation"),
+        ("video_test_1", "test"),
+        ("video_test_2", "test"),
+    ]
+    _, second, third, fourth = parsed.videos
+    assert second.instances == (Instance(1.5, 3.0, "CliffDiving"), Instance(1.5, 3.0, "Diving"))
+    assert (third.ambiguous, third.instances_known) == (((1.0, 2.0),), True)
+    assert (fourth.ambiguous, fourth.instances, fourth.instances_known) == (((3.0, 4.0),), (), False)
+    assert parsed.without_duration == {record.video_id for record in parsed.videos}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"Run_val": "v 1\n"}, "Run_val.txt:1: found 'v 1'; expected `video start end`"),
+        ({"Run_val": "v 1 2\nv 1 x\n"}, "Run_val.txt:2: found 'v 1 x'"),
+        ({"Run_val": "v 1 2 3\n"}, "Run_val.txt:1: found"),
+        ({"Run_val": "v 1 2\n", "Run_test": "v 3 4\n"}, "video 'v' is in validation, but also in test"),
+        ({"Ambiguous_val": "v 1 2\n"}, "neither of W-TALC's videoname.npy and THUMOS14's"),
+        ({}, "neither of W-TALC's"),
+    ],
+)
+def test_bad_thumos_files_are_named(tmp_path, files, message):
+    with pytest.raises(UserError) as caught:
+        read_annotations(write_thumos(tmp_path / "t", **files))
+    assert message in str(caught.value)
+
+
+def test_a_folder_that_is_both_has_to_be_said(tmp_path):
+    folder = write_thumos(write_folder(tmp_path / "w"), Run_val="v9 1 2\n")
+    with pytest.raises(
+        UserError, match=r"both of .*--annotation_format=wtalc_folder. or --annotation_format=thumos_te"
+    ):
+        read_annotations(folder)
+    assert len(read_annotations(folder, "wtalc_folder")[0].videos) == 2
+    assert len(read_annotations(folder, "thumos_text")[0].videos) == 1
+    with pytest.raises(UserError, match="annotation_format is 'other'; expected one of auto, activitynet_json"):
+        read_annotations(folder, "other")
+    with pytest.raises(UserError, match=r"no files such as BaseballPitch_val\.txt"):
+        read_annotations(write_folder(tmp_path / "only"), "thumos_text")
+
+
+@needs_real_data
+def test_real_annotations_say_the_same_as_thumos_text_files(tmp_path):
+    """The official files hold the instances of the NumPy folder, a file per class and subset."""
+    parsed, _ = read_annotations(REAL_DATA / "thumos14-reduced")
+    short = {"validation": "val", "test": "test"}
+    files: dict[str, str] = {}
+    for record in parsed.videos:
+        for item in record.instances:
+            name = f"{item.label}_{short[record.subset]}"
+            files[name] = files.get(name, "") + f"{record.video_id} {item.start_s!r} {item.end_s!r}\n"
+    again, _ = read_annotations(write_thumos(tmp_path / "text", **files))
+    assert again.classes == tuple(sorted(parsed.classes))
+    before = {record.video_id: (record.subset, Counter(record.instances)) for record in parsed.videos}
+    assert {record.video_id: (record.subset, Counter(record.instances)) for record in again.videos} == before
+
+
+def test_class_files(tmp_path):
+    (tmp_path / "classes.txt").write_text("Run\n\nClean, and jerk\n", encoding="utf-8-sig")
+    np.save(tmp_path / "classes.npy", np.array([b"Run", b"Jump"]))
+    assert read_class_file(tmp_path / "classes.txt") == ("Run", "Clean, and jerk")
+    assert read_class_file(tmp_path / "classes.npy") == ("Run", "Jump")
+    with pytest.raises(UserError, match=r"absent: cannot be read"):
+        read_class_file(tmp_path / "absent")

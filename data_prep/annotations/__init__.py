@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.safe_pickle import as_text, load_array
 from tc3net.errors import UserError
 
 
@@ -30,7 +31,7 @@ class VideoRecord:
     Attributes:
         video_id: the video's name.
         subset: split name ("validation", "test", ...).
-        duration_s: the video's duration in seconds.
+        duration_s: the video's duration in seconds; NaN until it is known (`AnnotationSet.without_duration`).
         labels: class names annotated at video level; a format that has none gives the classes of the instances.
         instances: annotated instances, in file order.
         instances_known: whether the video was annotated in time at all; then no instances means that none occur.
@@ -56,10 +57,19 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class AnnotationSet:
-    """All videos of a data set; a class id is the position in `classes`."""
+    """All videos of a data set; a class id is the position in `classes`.
+
+    Attributes:
+        classes: class names.
+        videos: the annotations.
+        without_duration: ids of the videos whose duration the format does not tell.
+        notes: what had to be assumed about the file, in words.
+    """
 
     classes: tuple[str, ...]
     videos: tuple[VideoRecord, ...]
+    without_duration: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
 
 def checked_classes(classes: Sequence[str], path: str | Path) -> tuple[str, ...]:
@@ -81,3 +91,22 @@ def checked_classes(classes: Sequence[str], path: str | Path) -> tuple[str, ...]
     if repeated:
         raise UserError(f"{path}: class {repeated[0]!r} is listed more than once; expected unique names. Remove one.")
     return names
+
+
+def read_class_file(path: str | Path) -> tuple[str, ...]:
+    """Class names from a text file, one per line, or from a `.npy` array of names.
+
+    Raises:
+        UserError: the file is absent or damaged.
+    """
+    path = Path(path)
+    if path.suffix == ".npy":
+        names = [as_text(name, str(path)) for name in load_array(path).ravel()]
+    else:
+        try:
+            names = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{path}: cannot be read ({error}); expected a text file with a class name per line. Check the path."
+            ) from None
+    return tuple(name.strip() for name in names if name.strip())

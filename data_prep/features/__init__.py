@@ -1,6 +1,8 @@
 """Feature files as users have them, behind one interface, and the one place that decides whether features are usable.
 
-A reader per layout lives in this package. All of them hand their arrays to `check_features` before anyone sees them.
+How streams are arranged (`arrangements`) is kept apart from the kinds of files that arrays lie in (`containers`,
+`object_array`) and from the order of their axes (`axes`). All readers hand their arrays to `check_features` before
+anyone sees them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,37 @@ class FeatureReader(Protocol):
 
         Raises:
             UserError: the features are absent, damaged, or fail `check_features`.
+        """
+
+    def num_segments(self, video_id: str) -> int:
+        """Rows of a video, from the description of its array: nothing is read that grows with the video.
+
+        Raises:
+            UserError: the features are absent or damaged.
+        """
+
+
+class ArraySource(Protocol):
+    """Arrays by video, one per video: the joint features, or one stream."""
+
+    def names(self) -> list[str]:
+        """Ids of the videos that have an array."""
+
+    def where(self, video_id: str) -> str:
+        """Names the array's file, for messages."""
+
+    def shape(self, video_id: str) -> tuple[int, ...]:
+        """Shape, without reading the array.
+
+        Raises:
+            UserError: the video has no array here, or it is damaged.
+        """
+
+    def read(self, video_id: str) -> np.ndarray:
+        """The array as it is stored.
+
+        Raises:
+            UserError: the video has no array here, or it is damaged.
         """
 
 

@@ -1,7 +1,8 @@
 """Features as W-TALC and 3C-Net publish them: one object array of [s_i, 2 D] per data set (`*-I3D-JOINTFeatures.npy`).
 
-The array is a pickle, which cannot be read in parts: all features of the data set are in memory while this reader lives
-(THUMOS14 with D = 1024: about 7 GB). Rows carry no names; they are those of the annotation folder, in its order.
+Rows carry no names; they are those of the annotation folder, in its order. The file is scanned once for where each row
+lies, and rows are read one at a time. Only what Python 3 wrote in Python 2's encoding has to be read as a whole: it
+stores the rows as text.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.features import check_features
-from data_prep.safe_pickle import load_array
+from data_prep.pickle_scan import SHORT_BYTES, StoredArray
+from data_prep.safe_pickle import load_rows
 from tc3net.errors import UserError
 
 
-class ObjectArrayReader:
-    """Holds all videos of a joint feature file.
+class RowArrays:
+    """An `ArraySource` over the rows of one `.npy` file.
 
     Args:
         path: the `.npy` file.
@@ -29,31 +30,50 @@ class ObjectArrayReader:
 
     def __init__(self, path: str | Path, video_ids: Sequence[str]) -> None:
         self._path = path
-        self._rows = load_array(path)
-        if self._rows.ndim == 0 or len(self._rows) != len(video_ids):
+        self._rows = load_rows(path)
+        if len(self._rows) != len(video_ids):
             raise UserError(
-                f"{path}: shape {list(self._rows.shape)} found; expected {len(video_ids)} rows, one per video of the "
-                "annotations and in their order. Use the annotations that were published with the feature file."
+                f"{path}: {len(self._rows)} rows found; expected {len(video_ids)}, one per video of the annotations "
+                "and in their order. Use the annotations that were published with the feature file."
             )
         self._ids = list(video_ids)
         self._row_of = {video_id: row for row, video_id in enumerate(video_ids)}
 
-    def video_ids(self) -> list[str]:
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the rows that had to be read into memory, tiny ones aside."""
+        return sum(row.nbytes for row in self._rows if isinstance(row, np.ndarray) and row.nbytes > SHORT_BYTES)
+
+    def names(self) -> list[str]:
         """Names of all rows, in row order."""
         return self._ids
 
-    def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """See `FeatureReader.read`; the first half of the columns is rgb, the second flow."""
-        row = self._row_of[video_id]
-        where = f"{self._path}, row {row} (video {video_id!r})"
-        joint = self._rows[row]
-        if not isinstance(joint, np.ndarray) or joint.ndim != 2 or joint.shape[1] % 2:
-            found = f"shape {list(joint.shape)}" if isinstance(joint, np.ndarray) else type(joint).__name__
+    def where(self, video_id: str) -> str:
+        """File and row."""
+        return f"{self._path}, row {self._row_of[video_id]} (video {video_id!r})"
+
+    def shape(self, video_id: str) -> tuple[int, ...]:
+        """See `ArraySource.shape`."""
+        return self._row(video_id).shape
+
+    def read(self, video_id: str) -> np.ndarray:
+        """See `ArraySource.read`."""
+        row = self._row(video_id)
+        if isinstance(row, np.ndarray):
+            return row
+        try:
+            return row.read()
+        except (OSError, ValueError) as error:
             raise UserError(
-                f"{where}: {found} found; expected [segments, 2 x dims], rgb first. "
+                f"{self.where(video_id)}: cannot be read any more ({error}); expected the file as it was when it was "
+                "opened. Run it again, and leave the file alone meanwhile."
+            ) from None
+
+    def _row(self, video_id: str) -> np.ndarray | StoredArray:
+        row = self._rows[self._row_of[video_id]]
+        if not isinstance(row, (np.ndarray, StoredArray)):
+            raise UserError(
+                f"{self.where(video_id)}: {type(row).__name__} found; expected an array [segments, dims]. "
                 "Extract the features of this video again."
             )
-        dims = joint.shape[1] // 2
-        rgb, flow = joint[:, :dims], joint[:, dims:]  # [s, 2 D] -> 2 x [s, D]
-        check_features(where, rgb, flow)
-        return rgb, flow
+        return row

@@ -1,0 +1,61 @@
+"""A table for those who have no timestamps: `video,class,count`, with `subset` and `duration_s` if you like.
+
+One line per video and class that occurs in it. An empty count says that nobody counted; 0 says that somebody did, and
+the class does not occur. A line with nothing but a video says that no class occurs in it. Classes that are not listed
+for a video do not occur in it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data_prep.annotations import AnnotationSet, VideoRecord, checked_classes
+from data_prep.annotations.video_groups import VideoGroup, group_by_video, subset_note, without_duration
+from data_prep.tables import Row, read_table
+from tc3net.errors import UserError
+
+REQUIRED = ("video", "class")
+OPTIONAL = ("count", "subset", "duration_s")
+
+
+def read_video_csv(path: str | Path, subset: str | None = None) -> AnnotationSet:
+    """Reads the table; videos keep the order in which they first occur, and no video has known instances.
+
+    Args:
+        path: the file.
+        subset: subset of all videos, for tables without that column; None: "training".
+
+    Raises:
+        UserError: the table is damaged or contradicts itself, or a count is no whole number.
+    """
+    table = read_table(path, REQUIRED, OPTIONAL)
+    groups = group_by_video(table, path, subset)
+    videos = tuple(_record(group) for group in groups)
+    classes = sorted({row.cells["class"] for row in table.rows if row.cells["class"]})
+    notes = subset_note(table, subset) + (() if "count" in table.columns else ("no column count: counts unknown",))
+    return AnnotationSet(checked_classes(classes, path), videos, without_duration(groups), notes)
+
+
+def _record(group: VideoGroup) -> VideoRecord:
+    counts: dict[str, int | None] = {}
+    lines: dict[str, Row] = {}
+    for row in group.rows:
+        name, count = row.cells["class"], row.whole("count")
+        if not name and count is None:
+            continue
+        row.required("class")
+        if name in lines:
+            raise UserError(
+                f"{row.where}: class {name!r} of video {group.video_id!r} is also in {lines[name].where}; expected one "
+                "line with its count. Merge the lines."
+            )
+        counts[name], lines[name] = count, row
+    return VideoRecord(
+        video_id=group.video_id,
+        subset=group.subset,
+        duration_s=group.duration_s,
+        labels=tuple(name for name, count in counts.items() if count != 0),
+        instances=(),
+        instances_known=False,
+        counts={name: count for name, count in counts.items() if count is not None},
+    )
