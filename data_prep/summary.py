@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from data_prep.annotations import VideoRecord
-from data_prep.validate import ERROR, RULES, Findings, Problem, video_end_s
+from data_prep.rules import ERROR, RULES, Problem
+from data_prep.validate import Findings, video_end_s
 from data_prep.writer import count_instances
 from tc3net.schema import Manifest
+from tc3net.timebase import TimeBase
 
 PROBLEMS_LISTED = 20
 EXAMPLES_LISTED = 3
@@ -29,13 +31,16 @@ def first_problems(problems: Sequence[Problem]) -> str:
     return "\n".join(lines)
 
 
-def closing_summary(manifest: Manifest, records: Sequence[VideoRecord], findings: Findings) -> str:
+def closing_summary(
+    manifest: Manifest, records: Sequence[VideoRecord], findings: Findings, time_bases: Mapping[str, TimeBase]
+) -> str:
     """A table of the subsets, then the findings grouped by rule.
 
     Args:
         manifest: what was written.
         records: the videos that were written.
         findings: of the validation, including the videos left out.
+        time_bases: video id -> how its rows relate to seconds.
 
     Returns:
         Text of several lines. In the table, "annotated" counts the videos with known instances, and "counts" the
@@ -44,7 +49,8 @@ def closing_summary(manifest: Manifest, records: Sequence[VideoRecord], findings
     rows: list[tuple[str, ...]] = [_HEADER]
     for subset, split in manifest.splits.items():
         members = [record for record in records if record.subset == subset]
-        rows.append((subset, str(split.videos), str(split.segments), *_statistics(members, manifest, findings)))
+        statistics = _statistics(members, manifest, findings, time_bases)
+        rows.append((subset, str(split.videos), str(split.segments), *statistics))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     lines = [
         "",
@@ -61,11 +67,13 @@ def closing_summary(manifest: Manifest, records: Sequence[VideoRecord], findings
     return "\n".join(lines)
 
 
-def _statistics(records: Sequence[VideoRecord], manifest: Manifest, findings: Findings) -> tuple[str, ...]:
+def _statistics(
+    records: Sequence[VideoRecord], manifest: Manifest, findings: Findings, time_bases: Mapping[str, TimeBase]
+) -> tuple[str, ...]:
     counted = frozenset(manifest.counted_classes)
     counts: list[int] = []
     for record in records:
-        end_s = video_end_s(record, manifest.time_base.duration_s(findings.num_segments[record.video_id]))
+        end_s = video_end_s(record, time_bases[record.video_id].duration_s(findings.num_segments[record.video_id]))
         counts += count_instances(record, counted, end_s).values()
     return (
         f"{sum(record.duration_s for record in records) / 3600:.2f}",
