@@ -18,6 +18,19 @@ def is_safe_name(name: str) -> bool:
     return bool(name) and name not in (".", "..") and name.isprintable() and not set(name) & {"/", "\\"}
 
 
+def sync(path: Path) -> None:
+    """Waits until a file's bytes, or a folder's names, have reached the disk.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def existing_marker(target: str | Path, marker: str) -> dict[str, Any] | None:
     """What an existing output folder says about itself.
 
@@ -101,7 +114,7 @@ def staged_folder(target: str | Path, check: Callable[[], None]) -> Iterator[Pat
     try:
         yield staging
         check()
-        _take_place(staging, target)
+        take_place(staging, target, target.with_name(f"{target.name}.earlier-{os.getpid()}"))
     except OSError as error:
         raise UserError(
             f"{target}: writing failed ({error}); what was there is unchanged. Free some space or give another "
@@ -111,8 +124,19 @@ def staged_folder(target: str | Path, check: Callable[[], None]) -> Iterator[Pat
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _take_place(staging: Path, target: Path) -> None:
-    earlier = target.with_name(f"{target.name}.earlier-{os.getpid()}")
+def take_place(staging: Path, target: Path, earlier: Path) -> None:
+    """Renames a complete folder to `target`; what was there is moved to `earlier` first, and deleted at the end.
+
+    Args:
+        staging: the complete folder, on the same file system.
+        target: its final place.
+        earlier: a path that does not exist, on the same file system. A process that is killed between the two renames
+            leaves the earlier output there.
+
+    Raises:
+        OSError: `staging` cannot be renamed; `target` is unchanged then.
+        UserError: the earlier output cannot be deleted; the new one is in place.
+    """
     if target.exists():
         os.rename(target, earlier)
     try:

@@ -1,21 +1,24 @@
-"""Writes checked videos as TFRecord shards and the manifest that describes them."""
+"""One video as a `tf.train.Example`, and a group of them as a TFRecord file: what all ways of converting share."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from data_prep.annotations import VideoRecord
 from data_prep.features import FeatureReader
+from data_prep.folders import sync
 from data_prep.validate import video_end_s
+from data_prep.workers import named
+from tc3net.errors import UserError
 from tc3net.files import sha256_of
-from tc3net.schema import Manifest, Shard, SplitInfo, VideoExample, encode, save_manifest
+from tc3net.schema import Manifest, VideoExample, encode
 from tc3net.timebase import TimeBase
 
 
@@ -75,8 +78,8 @@ def to_example(
     return VideoExample(
         video_id=record.video_id,
         subset=record.subset,
-        rgb=rgb.astype(feature_dtype),
-        flow=flow.astype(feature_dtype),
+        rgb=rgb.astype(feature_dtype, copy=False),
+        flow=flow.astype(feature_dtype, copy=False),
         labels=labels,
         counts=[counts.get(classes[label], 0) for label in labels],
         counts_known=[classes[label] in counts for label in labels],
@@ -91,61 +94,134 @@ def to_example(
     )
 
 
-def write_dataset(
-    folder: Path, manifest: Manifest, records: Sequence[VideoRecord], reader: FeatureReader, videos_per_shard: int
-) -> Manifest:
-    """Writes all shards and `dataset.json`; memory holds one video besides what the reader holds.
+@dataclass(frozen=True)
+class Rounding:
+    """What storing values in another dtype cost.
+
+    Attributes:
+        largest_relative_error: the largest |stored - x| / |x| over all values x whose magnitude is at least the
+            storage dtype's smallest normal number; 0.0 when every value is stored exactly.
+        underflowed_values: number of smaller values, other than 0, that are not stored exactly. Their absolute error
+            is at most half the smallest subnormal number (float16: 2^-25), their relative error has no bound below 1.
+    """
+
+    largest_relative_error: float = 0.0
+    underflowed_values: int = 0
+
+    def merged(self, other: Rounding) -> Rounding:
+        """The cost of both together."""
+        return Rounding(
+            max(self.largest_relative_error, other.largest_relative_error),
+            self.underflowed_values + other.underflowed_values,
+        )
+
+
+def rounding_of(values: np.ndarray, stored: np.ndarray) -> Rounding:
+    """Compares values with what is stored of them.
 
     Args:
-        folder: an empty folder.
-        manifest: everything but the splits.
-        records: the videos to write; their order is kept within each subset.
-        reader: their features.
-        videos_per_shard: videos per file; the last file of a subset may hold fewer.
+        values: floating point, finite, any shape.
+        stored: the same shape, in the storage dtype.
+    """
+    if np.can_cast(values.dtype, stored.dtype, "safe"):
+        return Rounding()
+    difference = stored.astype(values.dtype)
+    difference -= values
+    np.abs(difference, out=difference)
+    magnitude = np.abs(values)
+    normal = magnitude >= np.finfo(stored.dtype).tiny
+    underflowed = np.count_nonzero(difference[~normal])
+    np.divide(difference, magnitude, out=difference, where=normal)
+    return Rounding(float(np.max(difference, initial=0.0, where=normal)), int(underflowed))
+
+
+@dataclass(frozen=True)
+class WrittenShard:
+    """What is known about a shard once it is on the disk."""
+
+    videos: int
+    segments: int
+    bytes: int
+    sha256: str
+    rounding: Rounding
+
+
+class Expected(NamedTuple):
+    """What the check of a video found, and what must still hold when it is written."""
+
+    record: VideoRecord
+    time_base: TimeBase
+    num_segments: int
+
+
+def serialize_video(expected: Expected, reader: FeatureReader, manifest: Manifest) -> tuple[bytes, Rounding]:
+    """One video as it is stored: the function that every way of converting runs for every video.
+
+    Args:
+        expected: the video, and what the check found.
+        reader: its features.
+        manifest: classes, counted classes, feature dims and dtype.
 
     Returns:
-        The manifest with its splits.
+        The serialized Example, and the cost of its storage dtype.
 
     Raises:
-        OSError: a file cannot be written.
-        UserError: a video's features have become unreadable.
+        UserError: the features have become unreadable, or are not those that were checked; the message names the video.
     """
-    splits: dict[str, SplitInfo] = {}
-    with tqdm(total=len(records), desc="writing", unit="video") as progress:
-        for subset in dict.fromkeys(record.subset for record in records):
-            members = [record for record in records if record.subset == subset]
-            groups = [members[i : i + videos_per_shard] for i in range(0, len(members), videos_per_shard)]
-            shards, segments = [], 0
-            for index, group in enumerate(groups):
-                path = folder / f"{subset}-{index:05d}-of-{len(groups):05d}.tfrecord"
-                segments += _write_shard(path, manifest, group, reader, progress)
-                shards.append(Shard(path.name, len(group), path.stat().st_size, sha256_of(path)))
-            splits[subset] = SplitInfo(len(members), segments, tuple(shards))
-    complete = replace(manifest, splits=splits)
-    save_manifest(folder, complete)
-    return complete
+    record = expected.record
+    changed = "Convert again once nothing else writes the feature files."
+    with named(record.video_id):
+        rgb, flow = reader.read(record.video_id)
+    if rgb.shape != (expected.num_segments, manifest.feature_dim):
+        raise UserError(
+            f"video {record.video_id!r}: features of shape {list(rgb.shape)} found; expected "
+            f"{[expected.num_segments, manifest.feature_dim]}, as when they were checked. {changed}"
+        )
+    example = to_example(
+        record,
+        rgb,
+        flow,
+        classes=manifest.classes,
+        counted_classes=manifest.counted_classes,
+        feature_dtype=manifest.feature_dtype,
+        time_base=expected.time_base,
+    )
+    rounding = rounding_of(rgb, example.rgb).merged(rounding_of(flow, example.flow))
+    if not np.isfinite(rounding.largest_relative_error):
+        raise UserError(
+            f"video {record.video_id!r}: a value does not fit {manifest.feature_dtype}; expected the values that were "
+            f"checked. {changed}"
+        )
+    return encode(example), rounding
 
 
-def _write_shard(
-    path: Path, manifest: Manifest, records: Sequence[VideoRecord], reader: FeatureReader, progress: tqdm[None]
-) -> int:
-    segments = 0
+def write_shard(
+    path: Path,
+    videos: Sequence[Expected],
+    reader: FeatureReader,
+    manifest: Manifest,
+) -> WrittenShard:
+    """Writes one TFRecord file and waits until it is on the disk; memory holds one video besides what the reader holds.
+
+    Args:
+        path: the file to create.
+        videos: what to write, in order.
+        reader: their features.
+        manifest: see `serialize_video`.
+
+    Raises:
+        OSError: the file cannot be written.
+        UserError: see `serialize_video`.
+    """
+    rounding = Rounding()
     try:
         with tf.io.TFRecordWriter(str(path)) as writer:
-            for record in records:
-                rgb, flow = reader.read(record.video_id)
-                example = to_example(
-                    record,
-                    rgb,
-                    flow,
-                    classes=manifest.classes,
-                    counted_classes=manifest.counted_classes,
-                    feature_dtype=manifest.feature_dtype,
-                    time_base=manifest.time_base,
-                )
-                writer.write(encode(example))
-                segments += len(rgb)
-                progress.update()
+            for video in videos:
+                serialized, of_video = serialize_video(video, reader, manifest)
+                writer.write(serialized)
+                rounding = rounding.merged(of_video)
     except tf.errors.OpError as error:
         raise OSError(f"{path.name}: {error.message}") from None
-    return segments
+    sync(path)
+    segments = sum(video.num_segments for video in videos)
+    return WrittenShard(len(videos), segments, path.stat().st_size, sha256_of(path), rounding)

@@ -23,13 +23,17 @@ STAGES = {
         "train", "evaluate", "predict", "export", "demo",
     ),
     "data_prep": (
-        "safe_pickle", "folders", "annotations", "features", "layouts", "simulator", "validate", "writer", "summary",
-        "pipeline", "convert", "synthetic",
+        "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",
+        "layouts",
+        "time_sources", "inputs", "plan", "workers",
+        "simulator", "feature_facts", "similar_ids", "rules", "validate", "distributions", "writer", "shards", "verify",
+        "inspection", "inspection_charts", "inspection_text", "inspection_page", "inspect",
+        "summary", "pipeline", "convert", "beam", "synthetic",
     ),
 }  # fmt: skip
 COMMANDS = {
     "tc3net.train", "tc3net.evaluate", "tc3net.predict", "tc3net.export", "tc3net.demo",
-    "data_prep.convert", "data_prep.synthetic",
+    "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic",
 }  # fmt: skip
 # What data preparation shares with training: the record format, time, files, errors, and the version number.
 SHARED = {"tc3net", "tc3net.errors", "tc3net.files", "tc3net.timebase", "tc3net.schema"}

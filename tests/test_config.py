@@ -279,7 +279,7 @@ def test_every_conversion_flagfile_gives_valid_options(name: str) -> None:
     values(["convert", f"--flagfile={ROOT / 'configs' / name}", *required])
     options = convert.options_from_flags(values)
     assert options.name
-    assert options.time_base == TimeBase(25.0, 16, 16)  # the published features, and the simulated ones
+    assert options.inputs.time_base == TimeBase(25.0, 16, 16)  # the published features, and the simulated ones
 
 
 @pytest.mark.parametrize("name", FLAGFILES)

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from data_prep.annotations import Instance, VideoRecord
+from data_prep.inputs import InputOptions
 from data_prep.layouts import open_features, read_annotations
 from data_prep.pipeline import ConvertOptions, convert
 from data_prep.simulator import SimulatorConfig
@@ -49,7 +50,7 @@ def write_inputs(folder: Path, videos: dict = VIDEOS, **extra) -> ConvertOptions
         for name in videos:
             values = np.random.default_rng([number, len(name), ord(name[-1])]).random((10, 2), np.float32)
             np.save(folder / "features" / stream / f"{name}.npy", values)
-    return ConvertOptions(folder / "a.json", folder / "features", folder / "out", "Tiny")
+    return ConvertOptions(InputOptions(folder / "a.json", folder / "features"), folder / "out", "Tiny")
 
 
 def read_split(folder: Path, subset: str) -> list[dict]:
@@ -80,7 +81,10 @@ def simulated(tmp_path_factory) -> dict[str, ConvertOptions]:
         source = folder / layout
         simulate(SyntheticOptions(source, num_train=7, num_test=3, num_classes=3, layout=layout, model=MODEL))
         options[layout] = ConvertOptions(
-            source / annotation_file, source / feature_file, folder / f"{layout}_out", "Simulated", videos_per_shard=3
+            InputOptions(source / annotation_file, source / feature_file),
+            folder / f"{layout}_out",
+            "Simulated",
+            videos_per_shard=3,
         )
     return options
 
@@ -90,8 +94,8 @@ def test_round_trip_is_exact(simulated):
     manifest = convert(options)
     assert schema.load_manifest(options.output_dir) == manifest
     assert manifest.source["simulated_features"]
-    annotations, _ = read_annotations(options.annotations)
-    reader, _ = open_features(options.features, [])
+    annotations, _ = read_annotations(options.inputs.annotations)
+    reader, _ = open_features(options.inputs.features, [])
     for subset in ("validation", "test"):
         records = [record for record in annotations.videos if record.subset == subset]
         examples = read_split(Path(options.output_dir), subset)
@@ -145,7 +149,7 @@ def test_both_layouts_give_the_same_shards_every_time(simulated):
 def test_float16_storage(simulated, tmp_path):
     options = replace(simulated["activitynet"], output_dir=tmp_path / "out", feature_dtype="float16")
     convert(options)
-    reader, _ = open_features(options.features, [])
+    reader, _ = open_features(options.inputs.features, [])
     for example in read_split(tmp_path / "out", "test"):
         rgb, _ = reader.read(example["id"].decode())
         np.testing.assert_array_equal(example["rgb"], rgb.astype(np.float16).astype(np.float32))
@@ -154,7 +158,7 @@ def test_float16_storage(simulated, tmp_path):
 def test_labels_and_counts_follow_the_rules(tmp_path):
     """v1: an exact duplicate counts once, a zero-length instance is kept but not counted, Swim has no instance."""
     options = write_inputs(tmp_path, classes=["Run", "Jump", "Swim", "Dive"])
-    manifest = convert(replace(options, time_base=TimeBase(fps=25, frames_per_segment=16, stride_frames=16)))
+    manifest = convert(options)
     assert manifest.counted_classes == ("Run", "Jump")
     first, second = read_split(tmp_path / "out", "training")
     (third,) = read_split(tmp_path / "out", "test")
@@ -195,7 +199,7 @@ def test_summary(tmp_path, capsys):
     printed = capsys.readouterr().out
     for text in (
         "(ActivityNet JSON), 3 videos",
-        "(one .npy file per video and stream), 3 videos",
+        "(a folder for each stream, npy), 3 videos",
         "Tiny: 3 classes (2 counted), 2 x 2 dims, float32",
         "1: instance of zero length: kept as ground truth, not counted [zero_length]: v1",
         "1: instance listed more than once: kept as ground truth, counted once [exact_duplicate]: v1",
@@ -209,8 +213,9 @@ def test_summary(tmp_path, capsys):
 
 def test_a_row_count_that_does_not_match_names_the_file(simulated, tmp_path):
     np.save(tmp_path / "f.npy", np.ones((4, 2, 6), np.float32))
-    options = replace(simulated["wtalc"], features=tmp_path / "f.npy", output_dir=tmp_path / "out")
-    with pytest.raises(UserError, match=r"f\.npy: shape \[4, 2, 6\] found; expected 10 rows"):
+    inputs = replace(simulated["wtalc"].inputs, features=tmp_path / "f.npy")
+    options = replace(simulated["wtalc"], inputs=inputs, output_dir=tmp_path / "out")
+    with pytest.raises(UserError, match=r"f\.npy: 4 rows found; expected 10"):
         convert(options)
     assert os.listdir(tmp_path) == ["f.npy"]
 

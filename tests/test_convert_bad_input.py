@@ -159,13 +159,14 @@ def occupied(folder: Path, kind: str) -> str:
     if kind == "file":
         (folder / "out").write_text("mine")
         return "out: a file; expected a folder"
-    (folder / f"out.partial-{os.getpid()}").mkdir()
-    return "left by an interrupted run"
+    (folder / "out.partial").mkdir()
+    (folder / "out.partial" / "thesis.tex").write_text("mine")
+    return "'thesis.tex' found; expected nothing, or what an interrupted conversion"
 
 
 @pytest.mark.parametrize(
     "kind",
-    ["other name", "other source", "other manifest", "own file added", "foreign files", "file", "interrupted"],
+    ["other name", "other source", "other manifest", "own file added", "foreign files", "file", "own partial"],
 )
 def test_anything_else_in_the_output_folder_is_left_alone(tmp_path, kind):
     message = occupied(tmp_path, kind)
@@ -190,13 +191,19 @@ def test_a_failure_while_writing_keeps_the_earlier_data_set(tmp_path, monkeypatc
             raise failure
         return encode(video)
 
-    monkeypatch.setattr(writer, "encode", encode_then_fail)
-    expected = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else UserError
-    with pytest.raises(expected) as caught:
-        convert(options)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "encode", encode_then_fail)
+        expected = KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else UserError
+        with pytest.raises(expected) as caught:
+            convert(options)
     if isinstance(failure, OSError):
         assert "No space left on device" in str(caught.value)
         assert "what was there is unchanged" in str(caught.value)
+        assert "out.partial: the same command goes on from there" in str(caught.value)
+    assert {name: data for name, data in snapshot(tmp_path).items() if not name.startswith("out.partial")} == before
+    # The shard of the other subset is finished, and the next attempt leaves nothing behind.
+    assert (tmp_path / "out.partial" / "data" / "training-00000-of-00001.tfrecord").is_file()
+    convert(options)
     assert snapshot(tmp_path) == before
 
 
@@ -207,13 +214,16 @@ def test_a_failure_while_replacing_keeps_the_earlier_data_set(tmp_path, monkeypa
     rename = os.rename
 
     def refuse_new(source, target) -> None:
-        if "partial" in str(source):
+        if Path(source).name == "data":
             raise OSError(16, "Device or resource busy")
         rename(source, target)
 
-    monkeypatch.setattr(os, "rename", refuse_new)
-    with pytest.raises(UserError, match="Device or resource busy"):
-        convert(options)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", refuse_new)
+        with pytest.raises(UserError, match="Device or resource busy"):
+            convert(options)
+    assert {name: data for name, data in snapshot(tmp_path).items() if not name.startswith("out.partial")} == before
+    convert(options)
     assert snapshot(tmp_path) == before
 
 
