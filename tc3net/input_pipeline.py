@@ -183,17 +183,33 @@ def _targets(video: dict[str, tf.Tensor], manifest: schema.Manifest) -> dict[str
     }
 
 
-def _features(video: dict[str, tf.Tensor], manifest: schema.Manifest, start: Any, count: Any) -> tf.Tensor:
-    """[count, 2D] float32 features from segment `start` on; only those bytes are decoded."""
+def _features(
+    video: dict[str, tf.Tensor], manifest: schema.Manifest, crop: tuple[tf.Tensor, tf.Tensor] | None = None
+) -> tf.Tensor:
+    """[s, 2D] float32 features; of a crop, only its bytes are decoded.
+
+    Args:
+        video: parsed record.
+        manifest: feature dims and dtype.
+        crop: first segment and number of segments; None for the whole video.
+    """
     dim, dtype = manifest.feature_dim, manifest.feature_dtype
     stored_as_promised = tf.debugging.assert_equal(
         video["features/dtype"], dtype, f"a record holds features of another dtype than {schema.MANIFEST_NAME} says"
     )
     row_bytes = dim * np.dtype(dtype).itemsize
-    start, count = tf.cast(start * row_bytes, tf.int32), tf.cast(count * row_bytes, tf.int32)
+
+    def part(raw: tf.Tensor) -> tf.Tensor:
+        if crop is None:
+            return raw
+        start, count = (tf.cast(value * row_bytes, tf.int32) for value in crop)
+        # Most videos are shorter than the limit: a crop that is the whole need not be copied.
+        whole = crop[1] == video["num_segments"]
+        return tf.cond(whole, lambda: raw, lambda: tf.strings.substr(raw, start, count))
+
     with tf.control_dependencies([stored_as_promised]):
-        parts = [tf.strings.substr(video[f"features/{name}"], start, count) for name in ("rgb", "flow")]
-    streams = [schema.decode_features(part, dtype=dtype, feature_dim=dim) for part in parts]
+        parts = [part(tf.identity(video[f"features/{name}"])) for name in ("rgb", "flow")]
+    streams = [schema.decode_features(raw, dtype=dtype, feature_dim=dim) for raw in parts]
     return tf.concat(streams, axis=1)  # 2 x [s, D] -> [s, 2D]
 
 
@@ -210,7 +226,7 @@ def _training_video(split: Split, config: InputConfig, position: tf.Tensor, vide
         [], seed=[config.seed, position], minval=0, maxval=length - count + 1, dtype=tf.int64
     )
     return {
-        "features": _features(parsed, split.manifest, start, count),
+        "features": _features(parsed, split.manifest, (start, count)),
         **_targets(parsed, split.manifest),
         # A batch meant to be cropped trains no counts even where its videos happen to be short (Sec. 4.1).
         "full_length": ~cropped & (count == length),
@@ -283,7 +299,7 @@ def evaluation_batches(split: Split, batch_size: int = 8) -> tf.data.Dataset:
     def whole(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = schema.parse(serialized)
         return {
-            "features": _features(parsed, split.manifest, tf.constant(0, tf.int64), parsed["num_segments"]),
+            "features": _features(parsed, split.manifest),
             "labels": _targets(parsed, split.manifest)["labels"],
             **{key: parsed[key] for key in kept},
         }
