@@ -156,11 +156,15 @@ def aggregate_features(
     else:
         lengths = tf.cast(frozen.row_lengths(), frozen.dtype)
         threshold = ragged_ops.sum_over_time(frozen.flat_values, frozen) / lengths
-    kept = frozen.flat_values >= tf.gather(threshold, frozen.value_rowids())  # [Σ s]
-    weights = tf.where(kept, attention.flat_values, tf.zeros_like(attention.flat_values))
-    rows_of_pairs = tf.gather(features.flat_values, rows.flat_values)  # [R, D] -> [Σ s, D]
-    weighted = ragged_ops.sum_over_time(rows_of_pairs * weights[:, tf.newaxis], rows)  # -> [P, D]
-    return weighted / ragged_ops.sum_over_time(weights, rows)[:, tf.newaxis]
+    kept = tf.where(frozen.flat_values >= tf.gather(threshold, frozen.value_rowids()))[:, 0]  # [K]
+    pair = tf.gather(frozen.value_rowids(), kept)  # [K], ascending
+    weights = tf.gather(attention.flat_values, kept)
+    num_pairs = tf.shape(pairs, out_type=tf.int64)[0]
+    weights /= tf.gather(tf.math.unsorted_segment_sum(weights, pair, num_pairs), pair)
+    # As a sparse matrix [P, R]: the features are read where a weight is left, and never copied per pair.
+    entries = tf.stack([pair, tf.gather(rows.flat_values, kept)], axis=1)  # [K, 2]
+    shape = tf.stack([num_pairs, tf.shape(features.flat_values, out_type=tf.int64)[0]])
+    return tf.sparse.sparse_dense_matmul(tf.SparseTensor(entries, weights, shape), features.flat_values)
 
 
 def center_loss(
@@ -217,6 +221,10 @@ def predicted_counts(tcam: tf.RaggedTensor, attention_axis: str = "time") -> tf.
     Returns:
         [N, C].
     """
+    if attention_axis == "time":
+        weights = ragged_ops.exp_over_time(tcam)  # [R, C]
+        total = ragged_ops.sum_over_time(weights * tcam.flat_values, tcam)
+        return tf.math.divide_no_nan(total, ragged_ops.sum_over_time(weights, tcam))
     attention = temporal_attention(tcam, attention_axis)
     return ragged_ops.sum_over_time(attention.flat_values * tcam.flat_values, tcam)
 

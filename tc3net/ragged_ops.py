@@ -3,12 +3,16 @@
 A batch of N videos is a `tf.RaggedTensor` [N, (s), C]: its `flat_values` [R, C] hold the R = Σ s valid rows of all
 videos one after the other. Reductions that only add run on those rows. Order statistics (top-k, median) pad the
 T-CAM, which is C wide, never the features, which are 2 D wide; padding is a value that can never be selected, and
-counts come from the row lengths, so its amount changes nothing.
+counts come from the row lengths, so its amount changes nothing. Every operation here runs on a GPU too.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
+
+# Top-k pads videos of similar length together. More groups pad less and cost more small operations: on 32 videos of
+# THUMOS14's lengths 4 take 0.6 of the time of 1, and 8 gain nothing more.
+_LENGTH_GROUPS = 4
 
 
 def sum_over_time(values: tf.Tensor, like: tf.RaggedTensor) -> tf.Tensor:
@@ -21,7 +25,26 @@ def sum_over_time(values: tf.Tensor, like: tf.RaggedTensor) -> tf.Tensor:
     Returns:
         [N, ...].
     """
-    return tf.math.unsorted_segment_sum(values, like.value_rowids(), like.nrows())  # [R, ...] -> [N, ...]
+    # The sorted kernel is about twice as fast as the unsorted one, but knows nothing of empty videos at the end.
+    sums = tf.math.segment_sum(values, like.value_rowids())  # [R, ...] -> [<= N, ...]
+    missing = tf.cast(like.nrows(), tf.int32) - tf.shape(sums)[0]
+    sums = tf.pad(sums, [[0, missing]] + [[0, 0]] * (values.shape.rank - 1))
+    return tf.ensure_shape(sums, [None, *values.shape[1:]])  # [N, ...]
+
+
+def exp_over_time(values: tf.RaggedTensor) -> tf.Tensor:
+    """exp(values - their maximum over the video's segments): softmax over time without its normalisation.
+
+    Args:
+        values: [N, (s), ...] ragged.
+
+    Returns:
+        [R, ...], in [0, 1].
+    """
+    flat, row_ids = values.flat_values, values.value_rowids()
+    # The maximum only keeps exp() in range: it cancels, hence carries no gradient.
+    peak = tf.math.segment_max(tf.stop_gradient(flat), row_ids)  # [<= N, ...]
+    return tf.exp(flat - tf.gather(peak, row_ids))
 
 
 def softmax_over_time(values: tf.RaggedTensor) -> tf.RaggedTensor:
@@ -33,11 +56,8 @@ def softmax_over_time(values: tf.RaggedTensor) -> tf.RaggedTensor:
     Returns:
         Same shape; sums to 1 over the segments of each video.
     """
-    flat, row_ids = values.flat_values, values.value_rowids()
-    # The maximum only keeps exp() in range: it cancels, hence carries no gradient.
-    peak = tf.math.unsorted_segment_max(tf.stop_gradient(flat), row_ids, values.nrows())  # [N, ...]
-    unnormalized = tf.exp(flat - tf.gather(peak, row_ids))  # [R, ...]
-    normalizer = tf.gather(sum_over_time(unnormalized, values), row_ids)
+    unnormalized = exp_over_time(values)  # [R, ...]
+    normalizer = tf.gather(sum_over_time(unnormalized, values), values.value_rowids())
     return values.with_flat_values(unnormalized / normalizer)
 
 
@@ -60,6 +80,8 @@ def top_k_count(lengths: tf.Tensor, divisor: int, rounding: str) -> tf.Tensor:
 def top_k_mean(values: tf.RaggedTensor, *, divisor: int = 8, rounding: str = "ceil") -> tf.Tensor:
     """Mean of the k largest values over time, per class: the encoding r of Sec. 3.2.
 
+    Values equal to the k-th largest share what is left of k, so the gradient does not depend on their order.
+
     Args:
         values: [N, (s), C] ragged T-CAM.
         divisor: k = s / divisor.
@@ -68,14 +90,54 @@ def top_k_mean(values: tf.RaggedTensor, *, divisor: int = 8, rounding: str = "ce
     Returns:
         [N, C]; 0 for a video of length 0.
     """
+    flat, row_ids = values.flat_values, values.value_rowids()
     k = top_k_count(values.row_lengths(), divisor, rounding)  # [N]
-    padded = values.to_tensor(default_value=values.dtype.min)  # [N, T, C]
-    by_class = tf.transpose(padded, [0, 2, 1])  # [N, T, C] -> [N, C, T]
-    k_max = tf.cast(tf.reduce_max(tf.concat([k, tf.zeros([1], k.dtype)], axis=0)), tf.int32)
-    largest = tf.math.top_k(by_class, k=k_max).values  # [N, C, k_max], descending
-    selected = tf.sequence_mask(k, k_max)[:, tf.newaxis, :]  # [N, 1, k_max]
-    total = tf.reduce_sum(tf.where(selected, largest, tf.zeros_like(largest)), axis=2)  # -> [N, C]
-    return tf.math.divide_no_nan(total, tf.cast(k, total.dtype)[:, tf.newaxis])
+    frozen = values.with_flat_values(tf.stop_gradient(flat))
+    threshold = tf.gather(_kth_largest(frozen, k), row_ids)  # [N, C] -> [R, C]
+    above = tf.cast(frozen.flat_values > threshold, flat.dtype)
+    equal = tf.cast(tf.equal(frozen.flat_values, threshold), flat.dtype)  # unlike ==, it keeps the static shape
+    k_rows = tf.cast(k, flat.dtype)[:, tf.newaxis]  # [N, 1]
+    share = tf.math.divide_no_nan(k_rows - sum_over_time(above, values), sum_over_time(equal, values))  # [N, C]
+    selected = above + equal * tf.gather(share, row_ids)  # [R, C]; sums to k over time
+    return tf.math.divide_no_nan(sum_over_time(selected * flat, values), k_rows)
+
+
+def _kth_largest(values: tf.RaggedTensor, k: tf.Tensor) -> tf.Tensor:
+    """The k-th largest value over time, per class: [N, (s), C] and k [N] -> [N, C]."""
+    by_length = tf.argsort(values.row_lengths(), stable=True)  # [N]
+    bounds = [values.nrows() * group // _LENGTH_GROUPS for group in range(_LENGTH_GROUPS + 1)]
+    found = []
+    for first, last in zip(bounds, bounds[1:]):
+        videos = by_length[first:last]  # [n]
+        by_class = tf.transpose(padded(values, videos, values.dtype.min), [0, 2, 1])  # [n, T, C] -> [n, C, T]
+        rank = tf.maximum(tf.gather(k, videos), 1)  # [n]
+        most = tf.cast(tf.reduce_max(tf.concat([rank, tf.ones([1], k.dtype)], axis=0)), tf.int32)
+        largest = tf.transpose(tf.math.top_k(by_class, k=most).values, [0, 2, 1])  # [n, most, C], descending
+        found.append(tf.gather(largest, rank - 1, batch_dims=1))  # [n, C]
+    return tf.gather(tf.concat(found, axis=0), tf.argsort(by_length))
+
+
+def padded(values: tf.RaggedTensor, videos: tf.Tensor, fill: float) -> tf.Tensor:
+    """Some videos of a batch as a dense tensor.
+
+    `RaggedTensor.to_tensor` has no GPU kernel; gathering rows has one.
+
+    Args:
+        values: [N, (s), ...] ragged.
+        videos: [n] which of them.
+        fill: value beyond the end of a video.
+
+    Returns:
+        [n, T, ...], T the length of the longest of them, but at least 1.
+    """
+    flat = values.flat_values
+    lengths, starts = tf.gather(values.row_lengths(), videos), tf.gather(values.row_starts(), videos)
+    longest = tf.reduce_max(tf.concat([lengths, tf.ones([1], lengths.dtype)], axis=0))
+    position = tf.range(longest)[tf.newaxis, :]  # [1, T]
+    num_rows = tf.shape(flat, out_type=lengths.dtype)[0]
+    row = tf.where(position < lengths[:, tf.newaxis], starts[:, tf.newaxis] + position, num_rows)  # [n, T]
+    filled = tf.pad(flat, [[0, 1]] + [[0, 0]] * (flat.shape.rank - 1), constant_values=fill)  # one row more
+    return tf.gather(filled, row)
 
 
 def median_over_time(values: tf.RaggedTensor) -> tf.Tensor:
@@ -88,7 +150,7 @@ def median_over_time(values: tf.RaggedTensor) -> tf.Tensor:
         [P].
     """
     lengths = values.row_lengths()  # [P]
-    ascending = tf.sort(values.to_tensor(default_value=values.dtype.max), axis=1)  # [P, T]
+    ascending = tf.sort(padded(values, tf.range(values.nrows()), values.dtype.max), axis=1)  # [P, T]
     middle = tf.stack([(lengths - 1) // 2, lengths // 2], axis=1)  # [P, 2]
     return tf.reduce_mean(tf.gather(ascending, middle, batch_dims=1), axis=1)
 

@@ -20,19 +20,24 @@ class Stream(keras.layers.Layer):
         num_classes: C.
         dropout: rate in [0, 1).
         seed: of the initial weights and, with the step, of the dropout masks.
+        precision: dtype of the dense layers in training, "float32" or "bfloat16".
     """
 
-    def __init__(self, feature_dim: int, num_classes: int, dropout: float, seed: int, **kwargs: Any) -> None:
+    def __init__(
+        self, feature_dim: int, num_classes: int, dropout: float, seed: int, precision: str = "float32", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.feature_dim, self.num_classes, self.rate, self.seed = feature_dim, num_classes, dropout, seed
+        self.precision = precision
 
-        def dense(units: int, activation: str | None, name: str, position: int) -> keras.layers.Dense:
+        def dense(units: int, name: str, position: int) -> keras.layers.Dense:
             glorot = keras.initializers.GlorotUniform(seed=8 * seed + position)
-            return keras.layers.Dense(units, activation=activation, kernel_initializer=glorot, name=name)
+            return keras.layers.Dense(units, kernel_initializer=glorot, name=name)
 
-        self.fc1 = dense(feature_dim, "relu", "fc1", 0)
-        self.fc2 = dense(feature_dim, "relu", "fc2", 1)
-        self.classifier = dense(num_classes, None, "classifier", 2)
+        # They hold the weights; `call` applies them, in the precision of the moment.
+        self.fc1 = dense(feature_dim, "fc1", 0)
+        self.fc2 = dense(feature_dim, "fc2", 1)
+        self.classifier = dense(num_classes, "classifier", 2)
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights for rows [R, D]."""
@@ -41,22 +46,49 @@ class Stream(keras.layers.Layer):
         self.built = True
 
     def call(self, rows: tf.Tensor, training: bool = False, step: Any = 0) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows [R, D] -> features [R, D] (before dropout) and T-CAM rows [R, C].
+        """Rows [R, D] -> features [R, D] (before dropout) and T-CAM rows [R, C], both float32.
 
         Args:
             rows: concatenated segments of all videos.
-            training: whether dropout is active.
+            training: whether dropout is active, and the dense layers compute in `precision`; otherwise in float32.
             step: training step.
         """
-        hidden = self.fc2(self.fc1(rows))  # [R, D], non-negative
-        return hidden, self.classifier(self._dropout(hidden, step) if training and self.rate > 0 else hidden)
+        dtype = tf.as_dtype(self.precision if training else "float32")
+        hidden = tf.nn.relu(_affine(self.fc1, tf.cast(rows, dtype)))
+        hidden = tf.nn.relu(_affine(self.fc2, hidden))  # [R, D]
+        if training and self.rate > 0:
+            mask, kept_fraction = self._dropout_mask(tf.shape(hidden), step)
+            # Inverted dropout; the factor goes to the kernel, which is smaller than the rows.
+            tcam = _affine(self.classifier, hidden * tf.cast(mask, dtype), 1.0 / kept_fraction)
+        else:
+            tcam = _affine(self.classifier, hidden)
+        return tf.cast(hidden, tf.float32), tf.cast(tcam, tf.float32)
 
-    def _dropout(self, rows: tf.Tensor, step: Any) -> tf.Tensor:
-        """Inverted dropout whose mask depends on (seed, step, replica) only, so that a resumed run repeats it."""
+    def _dropout_mask(self, shape: tf.Tensor, step: Any) -> tuple[tf.Tensor, float]:
+        """Mask [R, D] bool and the fraction of True in it; it depends on (seed, step, replica, R, D) only.
+
+        A resumed run repeats it. 16 random bits decide on each value: half the bits of a uniform number, and less
+        than half the time. The rate is rounded to 1 / 65536, and the fraction returned is exact.
+        """
         replica = tf.distribute.get_replica_context()
         replica_id = 0 if replica is None else replica.replica_id_in_sync_group
         seed = tf.stack([tf.cast(step, tf.int64), self.seed + (1 << 32) * tf.cast(replica_id, tf.int64)])
-        return tf.nn.experimental.stateless_dropout(rows, rate=self.rate, seed=seed)
+        size = shape[0] * shape[1]
+        words = tf.random.stateless_uniform([(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.int32)
+        bits = tf.reshape(tf.bitcast(words, tf.int16), [-1])[:size]  # uniform in -32768 .. 32767
+        dropped = round(self.rate * 65536)
+        mask = tf.reshape(bits >= tf.constant(dropped - 32768, tf.int16), shape)
+        return mask, 1.0 - dropped / 65536
+
+
+def _affine(layer: keras.layers.Dense, rows: tf.Tensor, scale: float = 1.0) -> tf.Tensor:
+    """rows @ (scale * kernel) + bias in the dtype of the rows; the variables stay float32."""
+    kernel, bias = tf.convert_to_tensor(layer.kernel), tf.cast(tf.convert_to_tensor(layer.bias), rows.dtype)
+    kernel = tf.cast(kernel if scale == 1.0 else kernel * scale, rows.dtype)
+    if kernel.shape[0] <= kernel.shape[1]:
+        return tf.nn.bias_add(tf.matmul(rows, kernel), bias)
+    # The same product; but the gradient of a narrow kernel is then computed as [C, D], in half the time of [D, C].
+    return tf.nn.bias_add(tf.matmul(rows, tf.transpose(kernel), transpose_b=True), bias)
 
 
 @keras.utils.register_keras_serializable("tc3net")

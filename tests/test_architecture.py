@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A package inside (evaluation, annotations, features) is one stage; its own modules must be free of cycles.
 STAGES = {
     "tc3net": (
+        "host_memory",
         "errors", "files", "timebase", "config", "stack", "intervals", "schema", "activitynet_json", "metrics_log",
         "ragged_ops", "losses", "centers", "optimizers", "streams", "input_pipeline", "model", "checkpoints",
         "trainer", "inference", "detection", "evaluation", "assess", "runs", "timeline",

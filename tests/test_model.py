@@ -197,11 +197,39 @@ def test_dropout_depends_on_seed_and_step_only() -> None:
     assert not np.array_equal(model(features, training=True)["tcam_rgb"][0], model(features)["tcam_rgb"][0])
 
 
-def test_dropout_drops_its_rate_and_scales_the_rest() -> None:
-    model = ThreeCNet(1, 1000, ModelConfig(dropout=0.7))
-    rows = model.streams["rgb"]._dropout(tf.ones([200, 1000]), step=0).numpy()
-    assert (rows == 0).mean() == pytest.approx(0.7, abs=0.01)
-    np.testing.assert_allclose(rows[rows != 0], 1 / 0.3, rtol=1e-6)
+@pytest.mark.parametrize("rate", [0.7, 0.5, 0.123, 1e-9])
+def test_dropout_drops_its_rate_and_scales_the_rest(rate: float) -> None:
+    """The mean over (nearly) all 2^16 random values is 1: the factor fits the rounded rate exactly."""
+    stream = ThreeCNet(1, 1001, ModelConfig(dropout=rate)).streams["rgb"]
+    mask, kept_fraction = stream._dropout_mask(tf.constant([201, 1001]), step=0)  # an odd number of values
+    assert mask.shape == [201, 1001]
+    assert kept_fraction == pytest.approx(1 - rate, abs=1 / 65536)
+    assert mask.numpy().mean() == pytest.approx(kept_fraction, abs=0.005)
+
+
+def test_dropout_applies_its_mask_between_features_and_classifier() -> None:
+    model = ThreeCNet(CLASSES, DIM, ModelConfig(dropout=0.7))
+    stream = model.streams["rgb"]
+    rows = np.random.default_rng(0).normal(size=(20, DIM)).astype(np.float32)
+    features, tcam = stream(tf.constant(rows), training=True, step=5)
+    without, _ = stream(tf.constant(rows))
+    np.testing.assert_allclose(features, without, rtol=1e-6)  # the center loss sees the features without dropout
+    mask, kept_fraction = stream._dropout_mask(tf.shape(features), 5)
+    dropped = features.numpy() * mask.numpy() / kept_fraction
+    expected = dropped @ stream.classifier.kernel.numpy() + stream.classifier.bias.numpy()
+    np.testing.assert_allclose(tcam, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_bfloat16_changes_training_a_little_and_inference_not_at_all() -> None:
+    features = as_tensors(random_batch(1, [20, 9]))["features"]
+    exact, rounded = (ThreeCNet(CLASSES, DIM, ModelConfig(dropout=0.0, precision=p)) for p in ("float32", "bfloat16"))
+    np.testing.assert_array_equal(
+        exact(features)["tcam_fused"].flat_values, rounded(features)["tcam_fused"].flat_values
+    )
+    one, other = (model(features, training=True)["tcam_fused"].flat_values for model in (exact, rounded))
+    assert one.dtype == other.dtype == tf.float32
+    assert 0 < np.abs(one - other).max() < 0.05 * np.abs(one).max()
+    assert all(variable.dtype == tf.float32 for variable in rounded.named_variables().values())
 
 
 def test_rgb_and_flow_are_initialised_differently_and_reproducibly() -> None:
