@@ -161,7 +161,7 @@ def test_equal_scores_rank_in_list_order_or_reversed(protocol, expected):
 def test_videos_without_instances_are_scored_except_in_reference(protocol, expected):
     result = evaluate(protocol, [("a", 0, 0, 10)], [("b", 0, 0, 10, 0.9), ("a", 0, 0, 10, 0.8)])
     assert result.ap.tolist() == [[expected]]
-    assert ("1 detection in 1 video without instances ignored" in result.notes) == (protocol == "reference")
+    assert ("1 detection in 1 video without instances ignored (b)" in result.notes) == (protocol == "reference")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -193,8 +193,8 @@ def test_out_of_scope_detections_are_ignored_and_counted(protocol):
     assert result.ap.tolist() == [[1.0]]
     assert result.num_detections.tolist() == [1]
     assert result.notes == (
-        "3 detections in 2 videos without ground truth ignored",
-        "2 detections of 2 classes without instances ignored",
+        "3 detections in 2 videos without ground truth ignored (elsewhere, far)",
+        "2 detections of 2 classes without instances ignored (Throw, Jump)",
     )
 
 

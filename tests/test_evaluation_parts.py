@@ -22,7 +22,7 @@ from tc3net.evaluation import (
     match_by_score,
     mean_precision_at_hits,
     pair_up,
-    pairs_in_same_video,
+    pairs_in_same_group,
     tiou,
     touches_any,
 )
@@ -49,8 +49,9 @@ def test_tiou_of_whole_segments_lies_exactly_on_decimal_thresholds():
 
 
 @given(st.lists(st.integers(0, 4), max_size=12), st.lists(st.integers(0, 4), max_size=12))
-def test_pairs_are_all_combinations_in_the_same_video(a, b):
-    index_a, index_b = pairs_in_same_video(np.array(a, np.int64), np.array(b, np.int64))
+def test_pairs_are_all_combinations_in_the_same_group(a, b):
+    blocks = list(pairs_in_same_group(np.array(a, np.int64), np.array(b, np.int64)))
+    index_a, index_b = (np.concatenate([block[side] for block in blocks]) for side in (0, 1))
     expected = [(i, j) for i, x in enumerate(a) for j, y in enumerate(b) if x == y]
     assert list(zip(index_a.tolist(), index_b.tolist())) == expected
 
@@ -72,17 +73,17 @@ def test_pair_up_counts_those_in_no_pair():
 
 def test_match_by_score_uses_the_best_free_instance():
     pairs = Pairs(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.array([0.9, 0.9, 0.9, 0.3]), 3, 2)
-    flags = match_by_score(pairs, np.array([0.3, 0.5, 0.9, 0.95]), last_instance_wins=False)
-    assert flags.tolist() == [[True, True, False], [True, False, False], [True, False, False], [False, False, False]]
-    flags = match_by_score(pairs, np.array([0.3, 0.5]), last_instance_wins=True)
-    assert flags.tolist() == [[True, True, False], [True, True, False]]
+    found = match_by_score(pairs, np.array([0.3, 0.5, 0.9, 0.95]), last_instance_wins=False)
+    assert found.tolist() == [[0, 1, -1], [0, -1, -1], [0, -1, -1], [-1, -1, -1]]
+    found = match_by_score(pairs, np.array([0.5, 0.3]), last_instance_wins=True)  # in any order
+    assert found.tolist() == [[1, 0, -1], [1, 0, -1]]
 
 
 def test_match_by_instance_is_strict_and_lets_the_higher_ranked_win():
     pairs = Pairs(np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1]), np.array([0.5, 0.5, 0.8, 0.4]), 2, 2)
-    flags = match_by_instance(pairs, np.array([0.3, 0.4, 0.5, 0.8]))
+    found = match_by_instance(pairs, np.array([0.8, 0.3, 0.4, 0.5]))
     # At 0.4 instance 0 takes detection 0, and 0.4 is not above 0.4; at 0.5 instance 0 takes nothing.
-    assert flags.tolist() == [[True, True], [True, False], [True, False], [False, False]]
+    assert found.tolist() == [[-1, -1], [0, 1], [0, -1], [1, -1]]
 
 
 def test_average_precisions_by_hand():

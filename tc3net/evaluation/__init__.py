@@ -8,7 +8,7 @@ from tc3net.evaluation.matching import (
     match_by_instance,
     match_by_score,
     pair_up,
-    pairs_in_same_video,
+    pairs_in_same_group,
     tiou,
     touches_any,
 )
@@ -30,7 +30,7 @@ __all__ = [
     "match_by_score",
     "mean_precision_at_hits",
     "pair_up",
-    "pairs_in_same_video",
+    "pairs_in_same_group",
     "tiou",
     "touches_any",
 ]

@@ -6,6 +6,8 @@ look at are left out and counted in a note, so that no result is produced from l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tc3net.errors import UserError
@@ -53,7 +55,7 @@ def check_detections(found: Detections, num_classes: int) -> None:
 
 def scored_detections(
     truth: GroundTruth, found: Detections, *, annotated_videos_only: bool
-) -> tuple[Detections, tuple[str, ...]]:
+) -> tuple[Detections, np.ndarray, tuple[str, ...]]:
     """The detections that a protocol looks at, in their original order, with videos numbered as in the ground truth.
 
     Left out are detections in videos without ground truth, then (on request) in videos without instances, then of
@@ -65,7 +67,8 @@ def scored_detections(
         annotated_videos_only: leave out the videos that are listed in the ground truth but have no instances.
 
     Returns:
-        The detections, and one note for each of these reasons that applied.
+        The detections, their positions in `found` [int64], and one note, with names, for each of these reasons that
+        applied.
     """
     number_of = {name: number for number, name in enumerate(truth.video_ids)}
     renumbered = np.array([number_of.get(name, -1) for name in found.video_ids], np.int64)
@@ -75,24 +78,27 @@ def scored_detections(
 
     unknown = video < 0
     if unknown.any():
-        where = counted(len(np.unique(found.video[unknown])), "video")
-        notes.append(f"{counted(unknown.sum(), 'detection')} in {where} without ground truth ignored")
+        names = [found.video_ids[number] for number in np.unique(found.video[unknown])]
+        where = f"{counted(len(names), 'video')} without ground truth ignored ({some(names)})"
+        notes.append(f"{counted(unknown.sum(), 'detection')} in {where}")
         left &= ~unknown
 
     if annotated_videos_only:
         bare = left & ~np.isin(video, truth.video)
         if bare.any():
-            where = counted(len(np.unique(video[bare])), "video")
-            notes.append(f"{counted(bare.sum(), 'detection')} in {where} without instances ignored")
+            names = [truth.video_ids[number] for number in np.unique(video[bare])]
+            where = f"{counted(len(names), 'video')} without instances ignored ({some(names)})"
+            notes.append(f"{counted(bare.sum(), 'detection')} in {where}")
             left &= ~bare
 
     absent = left & ~np.isin(found.label, truth.label)
     if absent.any():
-        where = counted(len(np.unique(found.label[absent])), "class")
-        notes.append(f"{counted(absent.sum(), 'detection')} of {where} without instances ignored")
+        names = [truth.classes[label] for label in np.unique(found.label[absent])]
+        what = f"{counted(len(names), 'class')} without instances ignored ({some(names)})"
+        notes.append(f"{counted(absent.sum(), 'detection')} of {what}")
         left &= ~absent
 
-    kept = Detections(
+    scored = Detections(
         video_ids=truth.video_ids,
         video=video[left],
         label=found.label[left],
@@ -100,7 +106,7 @@ def scored_detections(
         end_s=found.end_s[left],
         score=found.score[left],
     )
-    return kept, tuple(notes)
+    return scored, np.flatnonzero(left), tuple(notes)
 
 
 def _check_labels(
@@ -127,6 +133,12 @@ def _check_times(
             f"Video {video_ids[video[first]]}: {what} from {start_s[first]} s to {end_s[first]} s; expected finite "
             "times with start <= end. Correct or remove it."
         )
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The names, for notes, or the first ones of many: "a, b", "a, b, c and 5 more"."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def counted(number: int, noun: str) -> str:

@@ -1,31 +1,36 @@
 """Which detection finds which instance: overlaps of all pairs at once, and the two greedy rules of the protocols.
 
 Positions and lengths are in whatever unit the caller uses (seconds, or whole segments on the reference grid). The
-overlaps are computed for all pairs of a class without a Python loop; the greedy rules, whose steps depend on each
-other, loop only over the pairs that reach the smallest threshold. What to do with the matches is not decided here.
+overlaps are computed for all pairs of all classes without a Python loop; the greedy rules, whose steps depend on each
+other, loop once, for all thresholds together, over the pairs that reach the smallest one. What to do with the matches
+is not decided here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 
 class Intervals(NamedTuple):
-    """n intervals: `video` [n] int64, `start` and `end` [n], in one unit, with end >= start."""
+    """n intervals: `group` [n] int64, `start` and `end` [n], in one unit, with end >= start.
 
-    video: np.ndarray
+    Only intervals of one group meet: the group is the video, or stands for a video and a class.
+    """
+
+    group: np.ndarray
     start: np.ndarray
     end: np.ndarray
 
     def at(self, index: np.ndarray) -> Intervals:
         """The intervals at `index` (positions or a bool mask), in that order."""
-        return Intervals(self.video[index], self.start[index], self.end[index])
+        return Intervals(self.group[index], self.start[index], self.end[index])
 
 
 class Pairs(NamedTuple):
-    """p pairs of a detection and an instance in the same video, with their overlap.
+    """p pairs of a detection and an instance of one group, with their overlap.
 
     Attributes:
         detection: [p] int64, position of the detection; the order of detections is the order in which they are ranked.
@@ -78,57 +83,69 @@ def tiou(
     return overlap
 
 
-def pairs_in_same_video(video_a: np.ndarray, video_b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All (a, b) with equal video.
+_PAIRS_AT_ONCE = 1 << 22  # bounds the memory of pair_up(): about 50 bytes a pair
+
+
+def pairs_in_same_group(group_a: np.ndarray, group_b: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All (a, b) with equal group, in blocks of bounded size.
 
     Args:
-        video_a: [n] int64.
-        video_b: [m] int64.
+        group_a: [n] int64.
+        group_b: [m] int64.
 
-    Returns:
-        Two [p] int64 arrays, positions in `video_a` and in `video_b`; sorted by a, then by b.
+    Yields:
+        Two [p] int64 arrays, positions in `group_a` and in `group_b`; sorted by a, then by b, also over the blocks.
     """
-    by_video = np.argsort(video_b, kind="stable")
-    sorted_b = video_b[by_video]
-    first = np.searchsorted(sorted_b, video_a, side="left")
-    count = np.searchsorted(sorted_b, video_a, side="right") - first
-    index_a = np.repeat(np.arange(len(video_a)), count)
-    # Within the run of each a the positions in sorted_b are first, first + 1, ...
-    before_run = np.cumsum(count) - count
-    position = np.arange(len(index_a)) + np.repeat(first - before_run, count)
-    return index_a, by_video[position]
+    by_group = np.argsort(group_b, kind="stable")
+    sorted_b = group_b[by_group]
+    first = np.searchsorted(sorted_b, group_a, side="left")
+    count = np.searchsorted(sorted_b, group_a, side="right") - first
+    total = np.cumsum(count)
+    full = np.arange(_PAIRS_AT_ONCE, count.sum(), _PAIRS_AT_ONCE)
+    cuts = [0, *np.searchsorted(total, full).tolist(), len(group_a)]
+    for begin, end in zip(cuts, cuts[1:]):
+        index_a = np.repeat(np.arange(begin, end), count[begin:end])
+        # Within the run of each a the positions in sorted_b are first, first + 1, ...
+        before_run = np.cumsum(count[begin:end]) - count[begin:end]
+        position = np.arange(len(index_a)) + np.repeat(first[begin:end] - before_run, count[begin:end])
+        yield index_a, by_group[position]
 
 
-def pair_up(detections: Intervals, instances: Intervals, *, spanning: bool = False) -> Pairs:
-    """All pairs of a detection and an instance that share a video (the caller passes one class).
+def pair_up(detections: Intervals, instances: Intervals, *, spanning: bool = False, at_least: float = 0.0) -> Pairs:
+    """All pairs of a detection and an instance that share a group.
 
     Args:
         detections: n intervals, in the order in which they are ranked.
         instances: m intervals in the same unit, in the order of annotation.
         spanning: see `tiou`.
+        at_least: pairs with a smaller tIoU are left out.
     """
-    d, i = pairs_in_same_video(detections.video, instances.video)
-    overlap = tiou(
-        detections.start[d], detections.end[d], instances.start[i], instances.end[i], spanning=spanning
-    )  # [p]
-    return Pairs(d, i, overlap, len(detections.video), len(instances.video))
+    blocks = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    for d, i in pairs_in_same_group(detections.group, instances.group):
+        overlap = tiou(
+            detections.start[d], detections.end[d], instances.start[i], instances.end[i], spanning=spanning
+        )  # [p]
+        near = overlap >= at_least
+        blocks.append((d[near], i[near], overlap[near]))
+    detection, instance, overlaps = (np.concatenate(column) for column in zip(*blocks))
+    return Pairs(detection, instance, overlaps, len(detections.group), len(instances.group))
 
 
 def touches_any(intervals: Intervals, others: Intervals) -> np.ndarray:
-    """Which of the n `intervals` share more than a point with one of `others` in the same video.
+    """Which of the n `intervals` share more than a point with one of `others` in the same group.
 
     Returns:
         [n] bool.
     """
-    a, b = pairs_in_same_video(intervals.video, others.video)
-    common = intersection(intervals.start[a], intervals.end[a], others.start[b], others.end[b])
-    touched = np.zeros(len(intervals.video), bool)
-    touched[a[common > 0]] = True
+    touched = np.zeros(len(intervals.group), bool)
+    for a, b in pairs_in_same_group(intervals.group, others.group):
+        common = intersection(intervals.start[a], intervals.end[a], others.start[b], others.end[b])
+        touched[a[common > 0]] = True
     return touched
 
 
 def match_by_score(pairs: Pairs, tious: np.ndarray, *, last_instance_wins: bool) -> np.ndarray:
-    """Detections choose: each, in order, takes the unused instance of its video with the highest tIoU >= threshold.
+    """Detections choose: each, in order, takes the unused instance of its group with the highest tIoU >= threshold.
 
     This is the rule of the ActivityNet toolkit and of the public 3C-Net evaluator. A detection whose best instance is
     used up takes the next best one that still reaches the threshold. Of two instances with equal tIoU (exact
@@ -140,23 +157,17 @@ def match_by_score(pairs: Pairs, tious: np.ndarray, *, last_instance_wins: bool)
         last_instance_wins: True as the ActivityNet toolkit does, False as the public 3C-Net evaluator does.
 
     Returns:
-        [t, n] bool, the true positives.
+        [t, n] int64, the instance that each detection found, -1 for none.
     """
-    tious = np.asarray(tious, np.float64)
     instance_rank = -pairs.instance if last_instance_wins else pairs.instance
-    keep = np.flatnonzero(pairs.tiou >= tious.min())
+    level = np.searchsorted(np.sort(tious), pairs.tiou, side="right")  # thresholds that are <= tIoU
+    keep = np.flatnonzero(level)
     keep = keep[np.lexsort((instance_rank[keep], -pairs.tiou[keep], pairs.detection[keep]))]
-    detection, instance, overlap = pairs.detection[keep], pairs.instance[keep], pairs.tiou[keep]
-    flags = np.zeros((len(tious), pairs.num_detections), bool)
-    for row, threshold in zip(flags, tious):
-        near = overlap >= threshold
-        chosen = _take_first_free(detection[near], instance[near], pairs.num_detections, pairs.num_instances)
-        row[detection[near][chosen]] = True
-    return flags
+    return _found(pairs, keep, pairs.detection[keep], pairs.instance[keep], level[keep], np.asarray(tious))
 
 
 def match_by_instance(pairs: Pairs, tious: np.ndarray) -> np.ndarray:
-    """Instances choose: each, in annotation order, takes the free detection of its video with the highest tIoU.
+    """Instances choose: each, in annotation order, takes the free detection of its group with the highest tIoU.
 
     This is the rule of the THUMOS14 kit. The instance takes nothing unless that tIoU exceeds the threshold *strictly*.
     Of two free detections with equal tIoU the one that ranks higher is taken. The score plays no other role, so a
@@ -167,28 +178,42 @@ def match_by_instance(pairs: Pairs, tious: np.ndarray) -> np.ndarray:
         tious: [t] thresholds, above 0.
 
     Returns:
-        [t, n] bool, the true positives.
+        [t, n] int64, the instance that each detection found, -1 for none.
     """
-    tious = np.asarray(tious, np.float64)
-    keep = np.flatnonzero(pairs.tiou > tious.min())
+    level = np.searchsorted(np.sort(tious), pairs.tiou, side="left")  # thresholds that are < tIoU
+    keep = np.flatnonzero(level)
     keep = keep[np.lexsort((pairs.detection[keep], -pairs.tiou[keep], pairs.instance[keep]))]
-    detection, instance, overlap = pairs.detection[keep], pairs.instance[keep], pairs.tiou[keep]
-    flags = np.zeros((len(tious), pairs.num_detections), bool)
-    for row, threshold in zip(flags, tious):
-        near = overlap > threshold
-        chosen = _take_first_free(instance[near], detection[near], pairs.num_instances, pairs.num_detections)
-        row[detection[near][chosen]] = True
-    return flags
+    return _found(pairs, keep, pairs.instance[keep], pairs.detection[keep], level[keep], np.asarray(tious))
 
 
-def _take_first_free(chooser: np.ndarray, choice: np.ndarray, num_choosers: int, num_choices: int) -> list[int]:
-    """Positions of the pairs that are made when, going down the list, both sides of a pair are still free.
+def _found(
+    pairs: Pairs, keep: np.ndarray, chooser: np.ndarray, choice: np.ndarray, level: np.ndarray, tious: np.ndarray
+) -> np.ndarray:
+    """Goes down the list of pairs once and makes, per threshold, each pair whose two sides are still free there.
 
-    Pairs are sorted by chooser and then from its best to its worst choice, so the first free one is the best free one.
+    Args:
+        pairs: all pairs.
+        keep: [k] positions in `pairs`, sorted by chooser and then from its best to its worst choice, so that the
+            first free one is the best free one. The order is the same for every threshold.
+        chooser, choice: [k] the two sides of those pairs.
+        level: [k] how many thresholds the pair reaches (the lowest ones).
+        tious: [t] thresholds.
+
+    Returns:
+        [t, n] int64, instance per detection, -1 for none.
     """
-    served, taken, made = bytearray(num_choosers), bytearray(num_choices), []
-    for position, (a, b) in enumerate(zip(chooser.tolist(), choice.tolist())):
-        if not served[a] and not taken[b]:
-            served[a] = taken[b] = 1
-            made.append(position)
-    return made
+    reached = [(1 << count) - 1 for count in range(len(tious) + 1)]  # bit i stands for the i-th lowest threshold
+    served: dict[int, int] = {}
+    taken: dict[int, int] = {}
+    made: list[tuple[int, int]] = []
+    for position, a, b, count in zip(keep.tolist(), chooser.tolist(), choice.tolist(), level.tolist()):
+        free = reached[count] & ~(served.get(a, 0) | taken.get(b, 0))
+        if free:
+            served[a] = served.get(a, 0) | free
+            taken[b] = taken.get(b, 0) | free
+            made.append((position, free))
+    found = np.full((len(tious), pairs.num_detections), -1, np.int64)
+    for bit, row in enumerate(np.argsort(tious, kind="stable")):
+        chosen = [position for position, free in made if free >> bit & 1]
+        found[row, pairs.detection[chosen]] = pairs.instance[chosen]
+    return found

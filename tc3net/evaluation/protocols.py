@@ -1,4 +1,4 @@
-"""The entry point of localization evaluation, and the result it returns.
+"""The entry points of localization evaluation, and the result they return.
 
 The same detections score several points apart under different protocols (segment grid or seconds, who chooses whom,
 which average precision), so a result always carries the name of the protocol that produced it. What the protocols do
@@ -9,13 +9,14 @@ are collected.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tc3net.errors import UserError
 from tc3net.evaluation.inputs import check_detections, check_ground_truth, scored_detections
-from tc3net.evaluation.rules import score_activitynet, score_reference, score_thumos14
+from tc3net.evaluation.matches import Matches
+from tc3net.evaluation.rules import match_activitynet, match_reference, match_thumos14
 from tc3net.intervals import Detections, GroundTruth
 from tc3net.timebase import TimeBase
 
@@ -68,12 +69,31 @@ class LocalizationResult:
         THUMOS14's (also of "reference"): 0.1:0.5, 0.3:0.7, 0.1:0.7 in steps of 0.1. ActivityNet's: 0.5:0.95 in
         steps of 0.05.
         """
-        averages = {}
-        for name, wanted in _AVERAGES[self.protocol].items():
-            near = np.isclose(np.asarray(self.tious)[:, None], np.asarray(wanted), rtol=0, atol=1e-9)  # [t, wanted]
-            if near.any(axis=0).all():
-                averages[name] = float(self.map[near.argmax(axis=0)].mean())
-        return averages
+        return {name: float(self.map[rows].mean()) for name, rows in average_rows(self.protocol, self.tious).items()}
+
+
+def average_rows(protocol: str, tious: Sequence[float]) -> dict[str, np.ndarray]:
+    """Positions in `tious` of the thresholds of each average that the protocol has, where all of them are there."""
+    rows = {}
+    for name, wanted in _AVERAGES[protocol].items():
+        near = np.isclose(np.asarray(tious)[:, None], np.asarray(wanted), rtol=0, atol=1e-9)  # [t, wanted]
+        if near.any(axis=0).all():
+            rows[name] = near.argmax(axis=0)
+    return rows
+
+
+def localization_result(matches: Matches) -> LocalizationResult:
+    """The average precisions that follow from a protocol's decisions."""
+    labels = matches.scored_labels
+    return LocalizationResult(
+        protocol=matches.protocol,
+        tious=matches.tious,
+        classes=tuple(matches.classes[label] for label in labels),
+        ap=matches.ap(),
+        num_instances=np.bincount(matches.instance_label, minlength=len(matches.classes))[labels],
+        num_detections=matches.num_detections[labels],
+        notes=matches.notes,
+    )
 
 
 def evaluate_localization(
@@ -84,14 +104,26 @@ def evaluate_localization(
     time_base: TimeBase = _THUMOS14_TIME_BASE,
     tious: Sequence[float] | None = None,
 ) -> LocalizationResult:
-    """Scores detections under one protocol.
+    """Scores detections under one protocol: `localization_result(match_localization(...))`, which see."""
+    return localization_result(match_localization(protocol, ground_truth, detections, time_base=time_base, tious=tious))
+
+
+def match_localization(
+    protocol: str,
+    ground_truth: GroundTruth,
+    detections: Detections,
+    *,
+    time_base: TimeBase = _THUMOS14_TIME_BASE,
+    tious: Sequence[float] | None = None,
+) -> Matches:
+    """Decides under one protocol which detection finds which instance.
 
     Detections in videos that `ground_truth.video_ids` does not list, and of classes of which there is no instance, are
     ignored and counted in the notes (the ActivityNet toolkit stops with a KeyError at such a class).
 
     Args:
-        protocol: "reference", "thumos14" or "activitynet", as `score_reference`, `score_thumos14` and
-            `score_activitynet` specify them.
+        protocol: "reference", "thumos14" or "activitynet", as `rules.match_reference`, `rules.match_thumos14` and
+            `rules.match_activitynet` specify them.
         ground_truth: m instances in seconds; its order is the order of annotation.
         detections: n detections in seconds, `label` indexing `ground_truth.classes`; its order decides ties.
         time_base: the segment grid of "reference"; the others do not look at it.
@@ -111,22 +143,12 @@ def evaluate_localization(
         raise UserError(f"tIoU thresholds are {list(thresholds)}; expected at least one, all in (0, 1]. Correct them.")
     check_ground_truth(ground_truth)
     check_detections(detections, len(ground_truth.classes))
-    scored, notes = scored_detections(ground_truth, detections, annotated_videos_only=protocol == "reference")
+    scored, kept, notes = scored_detections(ground_truth, detections, annotated_videos_only=protocol == "reference")
 
     if protocol == "reference":
-        scores = score_reference(ground_truth, scored, np.array(thresholds), time_base)
+        matches = match_reference(ground_truth, scored, np.array(thresholds), time_base)
     elif protocol == "thumos14":
-        scores = score_thumos14(ground_truth, scored, np.array(thresholds))
+        matches = match_thumos14(ground_truth, scored, np.array(thresholds))
     else:
-        scores = score_activitynet(ground_truth, scored, np.array(thresholds))
-
-    class_ids = np.unique(ground_truth.label)
-    return LocalizationResult(
-        protocol=protocol,
-        tious=thresholds,
-        classes=tuple(ground_truth.classes[class_id] for class_id in class_ids),
-        ap=scores.ap,
-        num_instances=np.bincount(ground_truth.label, minlength=len(ground_truth.classes))[class_ids],
-        num_detections=np.bincount(scored.label, minlength=len(ground_truth.classes))[class_ids],
-        notes=notes + scores.notes,
-    )
+        matches = match_activitynet(ground_truth, scored, np.array(thresholds))
+    return replace(matches, source=kept[matches.source], notes=notes + matches.notes)

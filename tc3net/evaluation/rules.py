@@ -1,34 +1,25 @@
 """The three localization protocols, each specified down to its ties: which detections count, who finds whom, which AP.
 
 Common to all: the score ranks the detections of a class over all videos; a class with instances but without detections
-has AP 0; a video without detections adds only missed instances; every instance can be found once, so of several
-detections of it one is a true positive; exactly duplicated instances are separate instances, each of which needs its
-own detection. The functions expect what `inputs.py` has checked and selected: classes without instances, and videos
-without ground truth, no longer occur.
+has AP 0; a class without instances has no AP and no part in the mean; a video without detections adds only missed
+instances; every instance can be found once, so of several detections of it one is a true positive; exactly duplicated
+instances are separate instances, each of which needs its own detection; exactly duplicated detections are separate
+detections. The functions expect what `inputs.py` has checked and selected: detections of classes without instances,
+and in videos without ground truth, no longer occur.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 
-from tc3net.evaluation.average_precision import interpolated_average_precision, mean_precision_at_hits
 from tc3net.evaluation.inputs import counted
-from tc3net.evaluation.matching import Intervals, match_by_instance, match_by_score, pair_up, touches_any
+from tc3net.evaluation.matches import Matches
+from tc3net.evaluation.matching import Intervals, Pairs, match_by_instance, match_by_score, pair_up, touches_any
 from tc3net.intervals import Detections, GroundTruth
 from tc3net.timebase import TimeBase
 
 
-class Scores(NamedTuple):
-    """`ap` [t, c] float64, 0 to 1, over the classes that have instances, by ascending id; `notes` on how it arose."""
-
-    ap: np.ndarray
-    notes: tuple[str, ...]
-
-
-def score_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, time_base: TimeBase) -> Scores:
+def match_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, time_base: TimeBase) -> Matches:
     """The protocol "reference": the evaluator of the public 3C-Net code (`detectionMAP.py`).
 
     - Videos: those with at least one instance, of whatever class. Others are not scored (the caller removes them).
@@ -62,11 +53,8 @@ def score_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, ti
     removed = touches_any(detections, ambiguous)
     order = np.argsort(-found.score, kind="stable")
     order = order[~removed[order]]
-
-    def average_precision(ranked: np.ndarray, of_class: np.ndarray) -> np.ndarray:
-        pairs = pair_up(detections.at(ranked), instances.at(of_class))
-        matched = match_by_score(pairs, tious, last_instance_wins=False)
-        return interpolated_average_precision(matched, pairs.num_instances)
+    ranked = detections.at(order)
+    pairs = _pairs(truth, found, instances, ranked, order, tious)
 
     notes = []
     if removed.any():
@@ -74,10 +62,14 @@ def score_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, ti
     empty = instances.end == instances.start
     if empty.any():
         notes.append(f"{counted(empty.sum(), 'instance')} empty on the segment grid: counted, but cannot be found")
-    return Scores(_per_class(truth, found, order, average_precision), tuple(notes))
+    return _matches(
+        "reference", truth, found, tious=tious, order=order, ranked=ranked, instances=instances,
+        matched=match_by_score(pairs, tious, last_instance_wins=False), scored_videos=np.unique(truth.video),
+        notes=notes,
+    )  # fmt: skip
 
 
-def score_thumos14(truth: GroundTruth, found: Detections, tious: np.ndarray) -> Scores:
+def match_thumos14(truth: GroundTruth, found: Detections, tious: np.ndarray) -> Matches:
     """The protocol "thumos14": the official THUMOS14 evaluation kit, release of 2015 (`TH14evalDet_Updated.m`).
 
     - Videos: all of the ground truth; in those without instances every detection is a false positive.
@@ -99,22 +91,22 @@ def score_thumos14(truth: GroundTruth, found: Detections, tious: np.ndarray) -> 
     """
     instances = Intervals(truth.video, truth.start_s, truth.end_s)
     detections = Intervals(found.video, found.start_s, found.end_s)
-    ambiguous = Intervals(truth.ambiguous_video, truth.ambiguous_start_s, truth.ambiguous_end_s)
-    excused = touches_any(detections, ambiguous)
+    excused = touches_any(detections, _ambiguous(truth))
     order = np.argsort(-found.score, kind="stable")
-
-    def average_precision(ranked: np.ndarray, of_class: np.ndarray) -> np.ndarray:
-        pairs = pair_up(detections.at(ranked), instances.at(of_class), spanning=True)
-        matched = match_by_instance(pairs, tious)
-        return mean_precision_at_hits(matched, pairs.num_instances, excused[ranked])
+    ranked = detections.at(order)
+    pairs = _pairs(truth, found, instances, ranked, order, tious, spanning=True)
 
     notes = []
     if excused.any():
         notes.append(f"{counted(excused.sum(), 'detection')} touching an ambiguous interval: ignored where unmatched")
-    return Scores(_per_class(truth, found, order, average_precision), tuple(notes))
+    return _matches(
+        "thumos14", truth, found, tious=tious, order=order, ranked=ranked, instances=instances,
+        matched=match_by_instance(pairs, tious), scored_videos=np.arange(len(truth.video_ids)),
+        ignored=excused[order], interpolated=False, strict=True, spanning=True, notes=notes,
+    )  # fmt: skip
 
 
-def score_activitynet(truth: GroundTruth, found: Detections, tious: np.ndarray) -> Scores:
+def match_activitynet(truth: GroundTruth, found: Detections, tious: np.ndarray) -> Matches:
     """The protocol "activitynet": the ActivityNet toolkit (`eval_detection.py`).
 
     - Videos: all of the ground truth; in those without instances every detection is a false positive.
@@ -136,38 +128,92 @@ def score_activitynet(truth: GroundTruth, found: Detections, tious: np.ndarray) 
     instances = Intervals(truth.video, truth.start_s, truth.end_s)
     detections = Intervals(found.video, found.start_s, found.end_s)
     order = np.argsort(found.score, kind="stable")[::-1]
-
-    def average_precision(ranked: np.ndarray, of_class: np.ndarray) -> np.ndarray:
-        pairs = pair_up(detections.at(ranked), instances.at(of_class))
-        matched = match_by_score(pairs, tious, last_instance_wins=True)
-        return interpolated_average_precision(matched, pairs.num_instances)
+    ranked = detections.at(order)
+    pairs = _pairs(truth, found, instances, ranked, order, tious)
 
     notes = []
     if len(truth.ambiguous_video):
         notes.append(f"{counted(len(truth.ambiguous_video), 'ambiguous interval')} unused: the protocol has none")
-    return Scores(_per_class(truth, found, order, average_precision), tuple(notes))
+    return _matches(
+        "activitynet", truth, found, tious=tious, order=order, ranked=ranked, instances=instances,
+        matched=match_by_score(pairs, tious, last_instance_wins=True), scored_videos=np.arange(len(truth.video_ids)),
+        notes=notes,
+    )  # fmt: skip
 
 
-def _per_class(
+def _ambiguous(truth: GroundTruth) -> Intervals:
+    """The ambiguous intervals in seconds, by video."""
+    return Intervals(truth.ambiguous_video, truth.ambiguous_start_s, truth.ambiguous_end_s)
+
+
+def _pairs(
     truth: GroundTruth,
     found: Detections,
+    instances: Intervals,
+    ranked: Intervals,
     order: np.ndarray,
-    average_precision: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> np.ndarray:
-    """AP of every class that has instances.
+    tious: np.ndarray,
+    *,
+    spanning: bool = False,
+) -> Pairs:
+    """Pairs of the same video and class that reach the smallest threshold.
 
     Args:
-        truth: m instances.
-        found: n detections.
-        order: positions of the detections to score, best-ranked first.
-        average_precision: maps positions of one class's ranked detections and of its instances to [t].
-
-    Returns:
-        [t, c]
+        truth, found: for the classes.
+        instances: [m], by video.
+        ranked: [n], by video, best-ranked detection first.
+        order: [n], positions of the ranked detections in `found`.
+        tious: [t] thresholds.
+        spanning: see `tiou`.
     """
-    label = found.label[order]
-    columns = [
-        average_precision(order[label == class_id], np.flatnonzero(truth.label == class_id))
-        for class_id in np.unique(truth.label)
-    ]
-    return np.stack(columns, axis=1)
+    num_classes = len(truth.classes)
+    return pair_up(
+        ranked._replace(group=ranked.group * num_classes + found.label[order]),
+        instances._replace(group=instances.group * num_classes + truth.label),
+        spanning=spanning,
+        at_least=float(tious.min()),
+    )
+
+
+def _matches(
+    protocol: str,
+    truth: GroundTruth,
+    found: Detections,
+    *,
+    tious: np.ndarray,
+    order: np.ndarray,
+    ranked: Intervals,
+    instances: Intervals,
+    matched: np.ndarray,
+    scored_videos: np.ndarray,
+    ignored: np.ndarray | None = None,
+    interpolated: bool = True,
+    strict: bool = False,
+    spanning: bool = False,
+    notes: list[str],
+) -> Matches:
+    """Puts together what a protocol decided; see `Matches`."""
+    return Matches(
+        protocol=protocol,
+        tious=tuple(tious.tolist()),
+        classes=truth.classes,
+        video_ids=truth.video_ids,
+        scored_videos=scored_videos,
+        source=order,
+        video=ranked.group,
+        label=found.label[order],
+        start=ranked.start,
+        end=ranked.end,
+        score=found.score[order],
+        found=matched,
+        ignored=np.zeros(len(order), bool) if ignored is None else ignored,
+        instance_video=instances.group,
+        instance_label=truth.label,
+        instance_start=instances.start,
+        instance_end=instances.end,
+        num_detections=np.bincount(found.label, minlength=len(truth.classes)),
+        interpolated=interpolated,
+        strict=strict,
+        spanning=spanning,
+        notes=tuple(notes),
+    )
