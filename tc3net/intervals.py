@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tc3net.timebase import TimeBase
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -56,3 +58,22 @@ class GroundTruth:
 
     def __len__(self) -> int:
         return len(self.video)
+
+
+@dataclass(frozen=True)
+class AnnotatedVideos:
+    """Ground truth with what belongs to it.
+
+    Attributes:
+        dataset: title of the data set, as results show it.
+        truth: the annotated instances.
+        duration_s: [V] float64 by `truth.video_ids`; NaN where unknown.
+        time_bases: the different time bases of the videos; none where they are unknown.
+        notes: what had to be assumed or left out, in words.
+    """
+
+    dataset: str
+    truth: GroundTruth
+    duration_s: np.ndarray
+    time_bases: tuple[TimeBase, ...] = ()
+    notes: tuple[str, ...] = ()

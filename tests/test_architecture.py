@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # A package inside (evaluation, annotations, features) is one stage; its own modules must be free of cycles.
 STAGES = {
     "tc3net": (
-        "host_memory",
-        "errors", "files", "timebase", "config", "stack", "intervals", "schema", "activitynet_json", "metrics_log",
+        "host_memory", "errors", "files", "timebase", "config", "stack", "intervals", "schema", "activitynet_json",
+        "annotations_json", "metrics_log",
         "ragged_ops", "losses", "centers", "optimizers", "streams", "input_pipeline", "model", "checkpoints",
-        "trainer", "inference", "detection", "evaluation", "assess", "runs", "timeline",
+        "trainer", "inference", "detection", "evaluation", "scored", "assess", "runs", "timeline",
         "train", "evaluate", "predict", "export", "demo",
     ),
     "data_prep": (

@@ -1,7 +1,19 @@
-"""Scores of detections and of video-level classes: protocols, average precision, tables. NumPy only."""
+"""Scores of detections and of video-level classes: protocols, average precision, intervals, error analysis. NumPy only.
 
-from tc3net.evaluation.average_precision import interpolated_average_precision, mean_precision_at_hits
+`match_localization` decides which detection finds which instance; `localization_result`, `bootstrap`, `compare` and
+`analyse` compute from those decisions. `plots` (matplotlib) is imported by whoever draws.
+"""
+
+from tc3net.evaluation.analysis import Analysis, analyse
+from tc3net.evaluation.average_precision import (
+    interpolated_average_precision,
+    mean_precision_at_hits,
+    normalized_average_precision,
+)
+from tc3net.evaluation.bootstrap import Bootstrap, bootstrap
 from tc3net.evaluation.classification import ClassificationResult, classification_map
+from tc3net.evaluation.error_types import TYPES, ErrorAnalysis, analyse_errors, corrected_map, error_types
+from tc3net.evaluation.matches import Matches
 from tc3net.evaluation.matching import (
     Intervals,
     Pairs,
@@ -12,23 +24,49 @@ from tc3net.evaluation.matching import (
     tiou,
     touches_any,
 )
-from tc3net.evaluation.protocols import PROTOCOLS, LocalizationResult, evaluate_localization
+from tc3net.evaluation.proposals import AverageRecall, average_recall
+from tc3net.evaluation.protocols import (
+    PROTOCOLS,
+    LocalizationResult,
+    evaluate_localization,
+    localization_result,
+    match_localization,
+)
+from tc3net.evaluation.sensitivity import Sensitivity, SensitivityAnalysis, analyse_sensitivity
 from tc3net.evaluation.tables import as_dict, format_table
 
 __all__ = [
     "PROTOCOLS",
+    "TYPES",
+    "Analysis",
+    "AverageRecall",
+    "Bootstrap",
     "ClassificationResult",
+    "ErrorAnalysis",
     "Intervals",
     "LocalizationResult",
+    "Matches",
     "Pairs",
+    "Sensitivity",
+    "SensitivityAnalysis",
+    "analyse",
+    "analyse_errors",
+    "analyse_sensitivity",
     "as_dict",
+    "average_recall",
+    "bootstrap",
     "classification_map",
+    "corrected_map",
+    "error_types",
     "evaluate_localization",
     "format_table",
     "interpolated_average_precision",
+    "localization_result",
     "match_by_instance",
     "match_by_score",
+    "match_localization",
     "mean_precision_at_hits",
+    "normalized_average_precision",
     "pair_up",
     "pairs_in_same_group",
     "tiou",
