@@ -20,7 +20,7 @@ STAGES = {
         "host_memory", "errors", "files", "timebase", "config", "stack", "intervals", "schema", "activitynet_json",
         "annotations_json", "metrics_log",
         "ragged_ops", "losses", "centers", "optimizers", "streams", "input_pipeline", "model", "checkpoints",
-        "trainer", "inference", "detection", "evaluation", "scored", "assess", "runs", "timeline",
+        "trainer", "inference", "detection", "evaluation", "scored", "assess", "results", "runs", "timeline",
         "train", "evaluate", "predict", "export", "demo",
     ),
     "data_prep": (

@@ -10,8 +10,15 @@ from tc3net.evaluation.average_precision import (
     mean_precision_at_hits,
     normalized_average_precision,
 )
-from tc3net.evaluation.bootstrap import Bootstrap, bootstrap
+from tc3net.evaluation.bootstrap import Bootstrap, bootstrap, check_resampling
 from tc3net.evaluation.classification import ClassificationResult, classification_map
+from tc3net.evaluation.comparison import (
+    Comparison,
+    Difference,
+    check_same_truth,
+    compare,
+    compare_classification,
+)
 from tc3net.evaluation.error_types import TYPES, ErrorAnalysis, analyse_errors, corrected_map, error_types
 from tc3net.evaluation.matches import Matches
 from tc3net.evaluation.matching import (
@@ -32,8 +39,16 @@ from tc3net.evaluation.protocols import (
     localization_result,
     match_localization,
 )
+from tc3net.evaluation.report_tables import (
+    class_comparison_table,
+    comparison_table,
+    error_table,
+    profile_table,
+    proposals_line,
+    sensitivity_table,
+)
 from tc3net.evaluation.sensitivity import Sensitivity, SensitivityAnalysis, analyse_sensitivity
-from tc3net.evaluation.tables import as_dict, format_table
+from tc3net.evaluation.tables import Table, as_dict, class_table, format_table, long_table, summary_tables
 
 __all__ = [
     "PROTOCOLS",
@@ -42,6 +57,8 @@ __all__ = [
     "AverageRecall",
     "Bootstrap",
     "ClassificationResult",
+    "Comparison",
+    "Difference",
     "ErrorAnalysis",
     "Intervals",
     "LocalizationResult",
@@ -49,19 +66,29 @@ __all__ = [
     "Pairs",
     "Sensitivity",
     "SensitivityAnalysis",
+    "Table",
     "analyse",
     "analyse_errors",
     "analyse_sensitivity",
     "as_dict",
     "average_recall",
     "bootstrap",
+    "check_resampling",
+    "check_same_truth",
+    "class_comparison_table",
+    "class_table",
     "classification_map",
+    "compare",
+    "compare_classification",
+    "comparison_table",
     "corrected_map",
+    "error_table",
     "error_types",
     "evaluate_localization",
     "format_table",
     "interpolated_average_precision",
     "localization_result",
+    "long_table",
     "match_by_instance",
     "match_by_score",
     "match_localization",
@@ -69,6 +96,10 @@ __all__ = [
     "normalized_average_precision",
     "pair_up",
     "pairs_in_same_group",
+    "profile_table",
+    "proposals_line",
+    "sensitivity_table",
+    "summary_tables",
     "tiou",
     "touches_any",
 ]

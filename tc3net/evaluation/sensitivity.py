@@ -30,7 +30,11 @@ _EDGES: dict[str, dict[str, tuple[float, ...]]] = {
     "reference": _THUMOS_EDGES,
     "activitynet": {"length": (30, 60, 120, 180), "coverage": (0.2, 0.4, 0.6, 0.8), "instances": (1, 4, 8)},
 }
-_UNITS = {"length": "length [s]", "coverage": "length / duration", "instances": "instances of the class in the video"}
+_UNITS = {
+    "length": "length [s]",
+    "coverage": "length / video duration [%]",
+    "instances": "instances of the class in the video",
+}
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def analyse_sensitivity(matches: Matches, truth: GroundTruth, duration_s: np.nda
                 name=name,
                 unit=_UNITS[name],
                 buckets=_FIVE if number == len(_FIVE) else _FOUR,
-                ranges=_ranges(edges, whole_numbers=name == "instances"),
+                ranges=_ranges(name, edges),
                 bucket=bucket,
                 num_instances=np.bincount(bucket[known], minlength=number),
                 map_n=map_n,
@@ -147,10 +151,10 @@ def _by_bucket(matches: Matches, missed: np.ndarray, bucket: np.ndarray, number:
     return map_n, miss_rate
 
 
-def _ranges(edges: tuple[float, ...], *, whole_numbers: bool) -> tuple[str, ...]:
-    """The buckets' values in words."""
-    if whole_numbers:
+def _ranges(name: str, edges: tuple[float, ...]) -> tuple[str, ...]:
+    """The buckets' values in words; coverage in percent."""
+    shown = [f"{100 * edge:g}" if name == "coverage" else f"{edge:g}" for edge in edges]
+    if name == "instances":  # whole numbers
         lows = [int(edge) + 1 for edge in edges[:-1]]
-        middle = [f"{low} to {high:g}" for low, high in zip(lows, edges[1:])]
-        return (f"{edges[0]:g}", *middle, f"more than {edges[-1]:g}")
-    return (f"to {edges[0]:g}", *(f"{a:g} to {b:g}" for a, b in zip(edges, edges[1:])), f"over {edges[-1]:g}")
+        return (shown[0], *(f"{low} to {high}" for low, high in zip(lows, shown[1:])), f"over {shown[-1]}")
+    return (f"to {shown[0]}", *(f"{a} to {b}" for a, b in zip(shown, shown[1:])), f"over {shown[-1]}")
