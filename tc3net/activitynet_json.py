@@ -97,7 +97,7 @@ def load_detections(path: str | Path, truth: GroundTruth) -> LoadedDetections:
     unknown_videos: Counter[str] = Counter()
     for video, entries in results.items():
         if not isinstance(entries, list):
-            raise UserError(f"{path}: video {video!r}: found {type(entries).__name__}; expected {_DETECTIONS}.")
+            raise UserError(f"{path}: video {video!r}: no list of detections found; expected {_DETECTIONS}.")
         for place, entry in enumerate(entries):
             problem = _problem(entry)
             if problem:

@@ -26,7 +26,7 @@ from tc3net.config import define_flags, from_flags
 from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError, run_main
 from tc3net.evaluation import (
-    Difference,
+    ClassificationComparison,
     analyse,
     average_recall,
     check_resampling,
@@ -188,7 +188,7 @@ def _pair() -> tuple[Scored, Scored]:
     return first, second
 
 
-def _video_level(first: Scored, second: Scored, columns: np.ndarray, resamples: int) -> Difference | None:
+def _video_level(first: Scored, second: Scored, columns: np.ndarray, resamples: int) -> ClassificationComparison | None:
     """Difference in classification mAP, where both have scores of the same labelled videos.
 
     Args:

@@ -20,6 +20,7 @@ from tc3net.evaluation import (
     TYPES,
     Analysis,
     AverageRecall,
+    ClassificationComparison,
     Comparison,
     Difference,
     Table,
@@ -154,7 +155,10 @@ def _plain(values: np.ndarray) -> Any:
 
 
 def write_comparison(
-    folder: str | Path, comparisons: Sequence[Comparison], names: tuple[str, str], classification: Difference | None
+    folder: str | Path,
+    comparisons: Sequence[Comparison],
+    names: tuple[str, str],
+    classification: ClassificationComparison | None,
 ) -> None:
     """Writes comparison.json and tables.
 
@@ -162,7 +166,7 @@ def write_comparison(
         folder: created if absent.
         comparisons: one per protocol.
         names: what first and second are called.
-        classification: difference in classification mAP.
+        classification: classification mAP of both.
     """
     folder = Path(folder)
     found: dict[str, Any] = {"first": names[0], "second": names[1]}
@@ -183,7 +187,11 @@ def write_comparison(
         write_tables(folder, f"comparison_{protocol}", [comparison_table(comparison, names, classification)])
         write_tables(folder, f"comparison_per_class_{protocol}", [class_comparison_table(comparison, FIGURE_TIOU)])
     if classification is not None:
-        found["classification_difference"] = _difference_dict(classification)
+        found["classification"] = {
+            "first_map_fraction": classification.first,
+            "second_map_fraction": classification.second,
+            "difference": _difference_dict(classification.difference),
+        }
     write_json(folder / "comparison.json", found)
 
 

@@ -5,7 +5,7 @@ Ground truth comes with raw scores, from a converted data set (its features are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def load_folder(path: str | Path) -> Scored:
             "first, or give the file of detections itself with --dataset_dir or --annotations."
         )
     folder = folders[0]
-    scored = from_detections(folder / DETECTIONS, load_annotations(folder / TRUTH, None))
+    scored = replace(from_detections(folder / DETECTIONS, load_annotations(folder / TRUTH, None)), name=str(path))
     if not (folder / RAW_SCORES).is_file():
         return scored
     scores = load_scores(folder / RAW_SCORES)
@@ -132,7 +132,7 @@ def load_folder(path: str | Path) -> Scored:
         raise UserError(f"{folder / METRICS}: no detection settings found ({error}). Evaluate again.") from None
     video_level = video_scores(tf.constant(scores.pooled), config).numpy()
     videos = VideoScores(scores.video_ids, video_level, scores.labels)
-    return Scored(str(path), scored.annotated, scored.detections, videos, scored.notes, scored.out_of_scope)
+    return replace(scored, videos=videos)
 
 
 def read_annotated_videos(dataset_dir: str | Path, subset: str) -> AnnotatedVideos:

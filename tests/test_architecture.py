@@ -29,12 +29,12 @@ STAGES = {
         "time_sources", "inputs", "plan", "workers",
         "simulator", "feature_facts", "similar_ids", "rules", "validate", "distributions", "writer", "shards", "verify",
         "inspection", "inspection_charts", "inspection_text", "inspection_page", "inspect",
-        "summary", "pipeline", "convert", "beam", "synthetic",
+        "to_json", "summary", "pipeline", "convert", "beam", "synthetic",
     ),
 }  # fmt: skip
 COMMANDS = {
     "tc3net.train", "tc3net.evaluate", "tc3net.predict", "tc3net.export", "tc3net.demo",
-    "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic",
+    "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
 }  # fmt: skip
 # What data preparation shares with training: the record format, time, files, errors, and the version number.
 SHARED = {"tc3net", "tc3net.errors", "tc3net.files", "tc3net.timebase", "tc3net.schema"}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tc3net.errors import UserError
-from tc3net.evaluation import PROTOCOLS, LocalizationResult, evaluate_localization
+from tc3net.evaluation import PROTOCOLS, LocalizationResult, evaluate_localization, match_localization, matching
 from tc3net.intervals import Detections, GroundTruth
 from tc3net.timebase import TimeBase
 
@@ -185,6 +185,21 @@ def test_class_without_detections_has_ap_0_and_leaves_the_others_alone(protocol)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_video_without_detections_adds_only_missed_instances(protocol):
+    rows = [("a", 0, 0, 10, 0.5)]
+    assert ap(protocol, [("a", 0, 0, 10), ("b", 0, 0, 10), ("b", 0, 20, 30)], rows) == [pytest.approx(1 / 3)]
+
+
+@pytest.mark.parametrize(("protocol", "expected"), [("reference", 1.0), ("thumos14", 1.0), ("activitynet", 1.0)])
+def test_duplicated_detections_are_separate_false_positives_where_their_instance_is_found(protocol, expected):
+    """The second of two equal detections comes after the first whatever the order of ties: AP counts it below."""
+    twice = [("a", 0, 0, 10, 0.5), ("a", 0, 0, 10, 0.5)]
+    assert ap(protocol, [("a", 0, 0, 10)], twice) == [expected]
+    result = ap(protocol, [("a", 0, 0, 10), ("b", 0, 0, 10)], [*twice, ("b", 0, 0, 10, 0.4)])
+    assert result == [pytest.approx((1 + 2 / 3) / 2)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_out_of_scope_detections_are_ignored_and_counted(protocol):
     rows = [("a", 0, 0, 10, 0.5)]
     rows += [("elsewhere", 0, 0, 10, 0.9), ("far", 1, 0, 10, 0.9), ("far", 1, 3, 10, 0.9)]
@@ -227,6 +242,29 @@ def test_activitynet_knows_no_ambiguous_intervals():
     )
     assert result.ap.tolist() == [[0.5]]
     assert result.notes == ("1 ambiguous interval unused: the protocol has none",)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_any_number_of_thresholds_in_any_order_gives_what_each_gives_alone(protocol):
+    rng = np.random.default_rng(0)
+    intervals = np.sort(rng.uniform(0, 40, (60, 2)), axis=1)
+    truth = ground_truth([("a", 0, *times) for times in intervals[:20]])
+    rows = found([("a", 0, *times, score) for times, score in zip(intervals, rng.permutation(60))])
+    tious = rng.permutation(np.linspace(0.05, 0.95, 80))
+    together = evaluate_localization(protocol, truth, rows, tious=tious)
+    alone = [evaluate_localization(protocol, truth, rows, tious=[tiou]).ap[0] for tiou in tious]
+    np.testing.assert_allclose(together.ap, alone, rtol=0, atol=1e-12)
+
+
+def test_blocks_of_pairs_do_not_change_the_result(monkeypatch):
+    rng = np.random.default_rng(1)
+    intervals = np.sort(rng.uniform(0, 20, (90, 2)), axis=1)
+    truth = ground_truth([("ab"[i % 2], i % 3, *times) for i, times in enumerate(intervals[:40])], [("a", 3, 4)])
+    rows = found([("ab"[i % 2], i % 3, *times, i / 7) for i, times in enumerate(intervals)])
+    whole = [evaluate_localization(protocol, truth, rows).ap for protocol in PROTOCOLS]
+    monkeypatch.setattr(matching, "_PAIRS_AT_ONCE", 7)
+    for protocol, expected in zip(PROTOCOLS, whole):
+        np.testing.assert_array_equal(evaluate_localization(protocol, truth, rows).ap, expected)
 
 
 def test_averages_need_all_of_their_thresholds():
@@ -297,3 +335,17 @@ def test_real_thumos14_test_set_has_16_instances_that_the_grid_empties():
     assert len(result.classes) == 20
     assert 0.95 < result.map[-1] < 1
     assert evaluate_localization("thumos14", truth, perfect).map.min() > 0.999
+
+
+def test_matches_say_which_detection_found_which_instance():
+    rows = [("elsewhere", 0, 0, 10, 0.9), ("a", 0, 20, 30, 0.2), ("a", 1, 0, 9, 0.8), ("a", 0, 0, 10, 0.7)]
+    truth = ground_truth([("a", 1, 0, 10), ("a", 0, 0, 10), ("b", 0, 0, 10)])
+    matches = match_localization("thumos14", truth, found(rows), tious=[0.5, 0.95])
+    assert matches.source.tolist() == [2, 3, 1]  # by score; positions in the list that was given
+    assert matches.found.tolist() == [[0, 1, -1], [-1, 1, -1]]
+    assert matches.missed.tolist() == [[False, False, True], [True, False, True]]
+    assert matches.scored_videos.tolist() == [0, 1]
+    assert [(c.label, c.detections.tolist(), c.instances.tolist()) for c in matches.by_class()] == [
+        (0, [1, 2], [1, 2]),
+        (1, [0], [0]),
+    ]

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 from tc3net.errors import UserError
 from tc3net.evaluation import (
+    Bootstrap,
     Intervals,
     LocalizationResult,
     Pairs,
+    Table,
     as_dict,
+    class_table,
     classification_map,
     format_table,
     interpolated_average_precision,
+    long_table,
     match_by_instance,
     match_by_score,
     mean_precision_at_hits,
@@ -171,3 +175,57 @@ def test_as_dict_is_json_in_fractions():
         },
         "notes": ["2 detections ignored"],
     }
+
+
+def small_result() -> LocalizationResult:
+    return LocalizationResult(
+        "thumos14", (0.5, 0.7), ("High_Jump", "A&B|C"), np.array([[1.0, 0.25], [0.5, 0.0]]), np.array([3, 1]),
+        np.array([9, 0]), (),
+    )  # fmt: skip
+
+
+def test_tables_for_papers_and_programs():
+    table = class_table(small_result())
+    assert table.csv().splitlines() == [
+        "class,instances,detections,0.5,0.7",
+        "High_Jump,3,9,1.0,0.5",
+        "A&B|C,1,0,0.25,0.0",
+        "mean,4,9,0.625,0.25",
+    ]
+    assert table.markdown().splitlines()[2:] == [
+        "| class | instances | detections | 0.5 | 0.7 |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| High_Jump | 3 | 9 | 100.0 | 50.0 |",
+        r"| A&B\|C | 1 | 0 | 25.0 | 0.0 |",
+        "| mean | 4 | 9 | 62.5 | 25.0 |",
+    ]
+    assert table.latex().splitlines() == [
+        "% AP [%] at tIoU, protocol thumos14",
+        r"\begin{tabular}{lrrrr}",
+        r"class & instances & detections & 0.5 & 0.7 \\",
+        r"\hline",
+        r"High\_Jump & 3 & 9 & 100.0 & 50.0 \\",
+        r"A\&B|C & 1 & 0 & 25.0 & 0.0 \\",
+        r"mean & 4 & 9 & 62.5 & 25.0 \\",
+        r"\end{tabular}",
+    ]
+    empty = Table("nothing", ("a", "b"), (("x", None), ("y", float("nan"))))
+    assert empty.csv() == "a,b\nx,\ny,\n"
+    assert empty.text().splitlines()[2:] == ["x      -", "y      -"]
+
+
+def test_intervals_stand_below_their_result():
+    samples = np.linspace(0, 1, 101)[:, np.newaxis, np.newaxis] * np.ones((1, 2, 2))
+    interval = Bootstrap("thumos14", (0.5, 0.7), 0.9, 7, samples)
+    text = format_table([small_result()], None, [interval])
+    assert text.splitlines()[2:] == [
+        "thumos14      62.5   25.0",
+        "  90 % low     5.0    5.0",
+        "  90 % high   95.0   95.0",
+    ]
+    rows = long_table([small_result()], [interval]).rows
+    assert rows[0] == ("thumos14", "0.5", 0.625, pytest.approx(0.05), pytest.approx(0.95))
+    assert long_table([small_result()]).rows[1] == ("thumos14", "0.7", 0.25, None, None)
+    plain = json.loads(json.dumps(as_dict(small_result(), interval), allow_nan=False))["bootstrap"]
+    assert plain["resamples"] == 101 and plain["seed"] == 7
+    np.testing.assert_allclose(plain["map_fraction"], [[0.05, 0.95]] * 2)

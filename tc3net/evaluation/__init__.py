@@ -13,6 +13,7 @@ from tc3net.evaluation.average_precision import (
 from tc3net.evaluation.bootstrap import Bootstrap, bootstrap, check_resampling
 from tc3net.evaluation.classification import ClassificationResult, classification_map
 from tc3net.evaluation.comparison import (
+    ClassificationComparison,
     Comparison,
     Difference,
     check_same_truth,
@@ -56,6 +57,7 @@ __all__ = [
     "Analysis",
     "AverageRecall",
     "Bootstrap",
+    "ClassificationComparison",
     "ClassificationResult",
     "Comparison",
     "Difference",

@@ -3,7 +3,8 @@
 What is resampled: the videos that the protocol scores, with their instances and their detections; as many as there
 are, with replacement, all with the same probability. A video that is drawn k times counts as k videos of that content;
 the copies of a detection rank next to each other. Every number is computed from the resampled videos as from the
-original ones; a class of which a resample holds no instance is left out of that resample's mean.
+original ones; a class of which a resample holds no instance is left out of that resample's mean, and a resample
+without any instance is left out altogether.
 
 Not covered: other training runs, other classes. No detection is matched again: a video is matched on its own, so its
 decisions stay, and only the sums over the ranking change. `average_precision_of_resamples` computes these exactly.
@@ -35,6 +36,14 @@ def draw(num_videos: int, resamples: int, seed: int) -> np.ndarray:
     chosen = np.random.default_rng(seed).integers(num_videos, size=(resamples, num_videos))
     cells = np.arange(resamples)[:, np.newaxis] * num_videos + chosen
     return np.bincount(cells.ravel(), minlength=resamples * num_videos).reshape(resamples, num_videos).astype(float)
+
+
+def mean_over_classes(ap: np.ndarray) -> np.ndarray:
+    """[..., c] -> [...]: mean over the classes that are not NaN; NaN where all are."""
+    known = ~np.isnan(ap)
+    total = np.where(known, ap, 0.0).sum(axis=-1)
+    number = known.sum(axis=-1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def percentile_interval(samples: np.ndarray, confidence: float) -> np.ndarray:
@@ -118,7 +127,7 @@ class Bootstrap:
     @property
     def map(self) -> np.ndarray:
         """[b, t]."""
-        return np.asarray(np.nanmean(self.ap, axis=2))
+        return mean_over_classes(self.ap)
 
     @property
     def averages(self) -> dict[str, np.ndarray]:
@@ -206,4 +215,4 @@ def resampled_classification(scores: np.ndarray, labels: np.ndarray, weights: np
             weights @ labels[:, column].astype(float),
             interpolated=False,
         )[:, 0]
-    return np.asarray(np.nanmean(ap, axis=1))
+    return mean_over_classes(ap)

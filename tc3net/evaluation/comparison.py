@@ -15,6 +15,7 @@ from tc3net.errors import UserError
 from tc3net.evaluation.bootstrap import (
     check_resampling,
     draw,
+    mean_over_classes,
     percentile_interval,
     resampled_ap,
     resampled_classification,
@@ -64,6 +65,15 @@ class Comparison:
     ap: Difference
     map: Difference
     averages: dict[str, Difference]
+
+
+@dataclass(frozen=True)
+class ClassificationComparison:
+    """Classification mAP of both, and the difference."""
+
+    first: float
+    second: float
+    difference: Difference
 
 
 def check_same_truth(first: GroundTruth, second: GroundTruth, names: tuple[str, str]) -> None:
@@ -130,7 +140,7 @@ def compare(
     results = localization_result(first), localization_result(second)
     samples = resampled_ap(first, weights) - resampled_ap(second, weights)  # [b, t, c]
     ap = results[0].ap - results[1].ap
-    map_samples = np.nanmean(samples, axis=2)
+    map_samples = mean_over_classes(samples)
     averages = {
         name: _difference(ap.mean(axis=1)[rows].mean(), map_samples[:, rows].mean(axis=1), confidence)
         for name, rows in average_rows(first.protocol, first.tious).items()
@@ -149,7 +159,7 @@ def compare(
 
 def compare_classification(
     first: np.ndarray, second: np.ndarray, labels: np.ndarray, *, resamples: int, seed: int, confidence: float
-) -> Difference:
+) -> ClassificationComparison:
     """Difference in classification mAP, with a paired bootstrap over the videos.
 
     Args:
@@ -158,10 +168,10 @@ def compare_classification(
         resamples, seed, confidence: of the bootstrap.
     """
     check_resampling(resamples, confidence)
-    value = classification_map(first, labels).map - classification_map(second, labels).map
+    maps = classification_map(first, labels).map, classification_map(second, labels).map
     weights = draw(len(labels), resamples, seed)
     a, b = (resampled_classification(scores, labels, weights) for scores in (first, second))
-    return _difference(np.asarray(value), a - b, confidence)
+    return ClassificationComparison(*maps, _difference(np.asarray(maps[0] - maps[1]), a - b, confidence))
 
 
 def _difference(value: np.ndarray, samples: np.ndarray, confidence: float) -> Difference:

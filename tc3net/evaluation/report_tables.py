@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tc3net.evaluation.comparison import Comparison, Difference
+from tc3net.evaluation.comparison import ClassificationComparison, Comparison, Difference
 from tc3net.evaluation.error_types import GROUPS, TYPES, ErrorAnalysis
 from tc3net.evaluation.proposals import AverageRecall
 from tc3net.evaluation.sensitivity import SensitivityAnalysis
@@ -22,13 +22,15 @@ def proposals_line(recall: AverageRecall) -> str:
     return f"Average recall [%], labels ignored: {', '.join(parts)}; area {100 * recall.area:.1f} ({there})"
 
 
-def comparison_table(comparison: Comparison, names: tuple[str, str], classification: Difference | None = None) -> Table:
+def comparison_table(
+    comparison: Comparison, names: tuple[str, str], classification: ClassificationComparison | None = None
+) -> Table:
     """mAP per tIoU and average, and classification mAP: both, their difference, its interval, and `opposite`.
 
     Args:
         comparison: the differences.
         names: what to call first and second.
-        classification: difference in classification mAP, printed without the two values it came from.
+        classification: the same for classification mAP.
     """
     rows: list[tuple[Cell, ...]] = [
         (f"mAP@{tiou:g}", float(a), float(b), *_cells(comparison.map, t))
@@ -38,12 +40,10 @@ def comparison_table(comparison: Comparison, names: tuple[str, str], classificat
         first, second = comparison.first.averages[name], comparison.second.averages[name]
         rows.append((f"mAP@{name}", first, second, *_cells(difference, ())))
     if classification is not None:
-        rows.append(("classification mAP", None, None, *_cells(classification, ())))
-    caption = (
-        f"Protocol {comparison.first.protocol}: A = {names[0]}, B = {names[1]}; difference [points] with its "
-        f"{100 * comparison.confidence:g} % interval, and share of the opposite sign [%], over {comparison.resamples} "
-        "resamples of the videos"
-    )
+        values = (classification.first, classification.second)
+        rows.append(("classification mAP", *values, *_cells(classification.difference, ())))
+    sure = f"{100 * comparison.confidence:g} % intervals, {comparison.resamples} resamples of the videos"
+    caption = f"A = {names[0]}, B = {names[1]} [%], protocol {comparison.first.protocol} ({sure})"
     return Table(caption, ("", "A", "B", "A - B", "low", "high", "opposite"), tuple(rows))
 
 
