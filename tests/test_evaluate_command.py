@@ -31,13 +31,13 @@ def files(tmp_path: Path) -> Path:
 
 def test_detections_of_another_tool(files: Path) -> None:
     truth = (f"--annotations={files / 'annotations.json'}", "--subset=validation")
-    more = ("--protocols=activitynet,reference", "--bootstrap=200", "--analysis")
+    more = ("--protocols=reference", "--bootstrap=200", "--analysis")
     screen = command("tc3net.evaluate", f"--detections={files / 'bad.json'}", *truth, *more)
     for text in (
         "label 'Swim' is unknown: 1 detections ignored",
         "6 annotated videos have no detections; instances missed (v2, v3, v6, ...)",
         "reference: grid of TimeBase(fps=25.0, frames_per_segment=16, stride_frames=16) assumed",
-        "activitynet   50.0   50.0",
+        "reference     50.0   50.0",
         "95 % low",
         "Average recall [%], labels ignored: AR@1 50.0",
         "missed instances          -      50.0",
@@ -47,10 +47,10 @@ def test_detections_of_another_tool(files: Path) -> None:
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["out_of_scope"]["unknown_labels"] == {"Swim": 1}
     assert metrics["out_of_scope"]["videos_without_detections"] == ["v2", "v3", "v6", "v7", "v10", "v11"]
-    assert set(metrics["localization"]) == {"activitynet", "reference"} and "classification" not in metrics
+    assert set(metrics["localization"]) == {"reference"} and "classification" not in metrics
     for name in ("errors", "sensitivity", "missed"):
-        assert (out / "analysis" / f"{name}_activitynet.png").stat().st_size > 5000
-    assert set(json.loads((out / "analysis" / "analysis.json").read_text())) == {"activitynet", "reference"}
+        assert (out / "analysis" / f"{name}_reference.png").stat().st_size > 5000
+    assert set(json.loads((out / "analysis" / "analysis.json").read_text())) == {"reference"}
     # The folder it wrote against the other tool's file, which is scored on the folder's ground truth.
     sides = f"--compare={files / 'good.json'},{out}"
     screen = command("tc3net.evaluate", sides, "--protocols=activitynet", f"--output_dir={files / 'compared'}")
