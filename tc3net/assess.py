@@ -83,15 +83,11 @@ class Assessment:
             parts.append(f"classification mAP {100 * self.classification.map:.1f} %")
         return "; ".join(parts)
 
-    def selection(self) -> float:
-        """What decides which checkpoint is best, by the first protocol.
 
-        As the public code: mAP@0.5, for ActivityNet the average mAP.
-        """
-        first = self.localization[0]
-        if first.protocol == "activitynet":
-            return float(first.averages["0.5:0.95"])
-        return float(first.map[first.tious.index(0.5)])
+def selection_tag(protocol: str) -> str:
+    """Name among `Assessment.scalars` of the localization mAP that chooses a checkpoint, as the public code does:
+    mAP@0.5, for ActivityNet the average mAP."""
+    return f"{protocol}/mAP@{'0.5:0.95' if protocol == 'activitynet' else '0.50'}"
 
 
 def check_protocols(protocols: Sequence[str]) -> None:
@@ -124,14 +120,15 @@ def assess_scored(
 
     Args:
         scored: detections with ground truth.
-        protocols: names from `tc3net.evaluation.PROTOCOLS`.
+        protocols: names from `tc3net.evaluation.PROTOCOLS`; none: video-level classification alone.
         resamples: of the bootstrap; 0 for none.
         seed, confidence: of the bootstrap.
 
     Raises:
         UserError: unknown protocol, no annotated instances, or different time bases under "reference".
     """
-    check_protocols(protocols)
+    if protocols:
+        check_protocols(protocols)
     grid = segment_grid(scored.annotated) if "reference" in protocols else TimeBase()
     matches = tuple(
         match_localization(name, scored.annotated.truth, scored.detections, time_base=grid) for name in protocols
@@ -152,10 +149,9 @@ def assess(scores: RawScores, config: DetectionConfig, protocols: Sequence[str])
     Args:
         scores: raw scores with labels and ground truth.
         config: detection choices.
-        protocols: names from `tc3net.evaluation.PROTOCOLS`.
+        protocols: names from `tc3net.evaluation.PROTOCOLS`; none: video-level classification alone.
 
     Raises:
         UserError: unknown protocol, no annotated instances, or different time bases under "reference".
     """
-    check_protocols(protocols)
     return assess_scored(from_scores("raw scores", scores, config), protocols)

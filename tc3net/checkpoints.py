@@ -16,9 +16,10 @@ _VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def training_checkpoint(model: ThreeCNet) -> tf.train.Checkpoint:
-    """Checkpoint object of a compiled model: network, centers, optimizer slots and step."""
+    """Checkpoint object of a compiled model: network, centers, optimizer slots and step, and any averages."""
     optimizer = [tf_variable(variable) for variable in model.optimizer.variables]
-    return tf.train.Checkpoint(network=model.named_variables(), optimizer=optimizer)
+    averages = {"averages": model.average.variables} if model.average is not None else {}
+    return tf.train.Checkpoint(network=model.named_variables(), optimizer=optimizer, **averages)
 
 
 class CheckpointFolder:
@@ -66,20 +67,33 @@ def latest(folder: str | Path) -> str:
     return path
 
 
-def restore_network(path: str, model: ThreeCNet) -> None:
+def restore_network(path: str, model: ThreeCNet, weights: str = "averaged") -> bool:
     """Restores network and centers, for inference (no optimizer needed).
 
     Args:
         path: checkpoint path as `latest` returns it.
         model: model of the same architecture.
+        weights: "averaged": the moving average of the weights where the checkpoint has one; "raw": those of the step.
+
+    Returns:
+        Whether the network's weights are averages.
 
     Raises:
         UserError: the checkpoint belongs to another architecture, or is damaged.
     """
     check_shapes(path, model)
-    status = tf.train.Checkpoint(network=model.named_variables()).restore(path)
+    named, averaged = model.named_variables(), model.network_variables()
+    stored = {name for name, _ in tf.train.list_variables(path)}
+    use_averages = weights == "averaged" and any(name.startswith("averages/") for name in stored)
+    if use_averages:
+        centers = {name: variable for name, variable in named.items() if name not in averaged}
+        checkpoint = tf.train.Checkpoint(network=centers, averages=averaged)
+    else:
+        checkpoint = tf.train.Checkpoint(network=named)
+    status = checkpoint.restore(path)
     status.assert_existing_objects_matched()
     status.expect_partial()
+    return use_averages
 
 
 def check_shapes(path: str, model: ThreeCNet) -> None:

@@ -43,7 +43,7 @@ from tc3net.inference import RawScores, Scorer, load_scores, save_scores, score_
 from tc3net.input_pipeline import open_split
 from tc3net.intervals import AnnotatedVideos
 from tc3net.results import FIGURE_TIOU, write_analysis, write_comparison, write_evaluation
-from tc3net.runs import CHECKPOINTS, check_same_classes, load_model, load_run, versions
+from tc3net.runs import CheckpointChoice, check_same_classes, load_model, load_run, versions
 from tc3net.scored import (
     DETECTIONS,
     RAW_SCORES,
@@ -62,9 +62,6 @@ _USUAL_RESAMPLES = 1000
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("run_dir", None, "Run folder of the model; its detection settings are the defaults here.")
-    flags.DEFINE_enum(
-        "checkpoint", "last", sorted(CHECKPOINTS), "The last checkpoint, or the one with the best evaluation."
-    )
     flags.DEFINE_string("dataset_dir", None, "Folder written by `python -m data_prep.convert`.")
     flags.DEFINE_string("subset", "test", "Subset to evaluate on (THUMOS14: test; ActivityNet: validation).")
     flags.DEFINE_string("scores", None, "Raw scores of an earlier evaluation, instead of --dataset_dir and the model.")
@@ -85,6 +82,7 @@ def register_flags() -> None:
     flags.DEFINE_string(
         "output_dir", None, "Where results go; default: RUN/evaluation, the folder of --scores, or beside --detections."
     )
+    define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
@@ -96,11 +94,11 @@ def _score_run() -> tuple[RawScores, str]:
             "Expected --run_dir and --dataset_dir, or --scores=FILE of an earlier evaluation, or --detections=FILE."
         )
     split = open_split(FLAGS.dataset_dir, FLAGS.subset)
-    model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint)
+    model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
     check_same_classes(FLAGS.run_dir, run, FLAGS.dataset_dir, split.manifest)
     print(f"{split.num_videos} videos of subset {FLAGS.subset}, checkpoint {checkpoint}", flush=True)
     if FLAGS.checkpoint == "best":
-        print("Note: the best checkpoint was selected on the subset evaluated during training.")
+        print(f"Note: the best checkpoint was selected by {run.training['selected_by']}.")
     scorer = Scorer(model, run.training["top_k_divisor"])
     return score_videos(scorer, split), checkpoint
 

@@ -26,7 +26,7 @@ from tc3net.config import define_flags, from_flags
 from tc3net.detection import DetectionConfig, detect, video_scores
 from tc3net.errors import UserError, run_main
 from tc3net.model import ThreeCNet
-from tc3net.runs import CHECKPOINTS, RunInfo, load_model, versions
+from tc3net.runs import CheckpointChoice, RunInfo, load_model, versions
 from tc3net.timebase import TimeBase
 
 FLAGS = flags.FLAGS
@@ -36,12 +36,10 @@ ENDPOINT = "serving_default"
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("run_dir", None, "Run folder of the model; its detection settings are the defaults here.")
-    flags.DEFINE_enum(
-        "checkpoint", "last", sorted(CHECKPOINTS), "The last checkpoint, or the one with the best evaluation."
-    )
     flags.DEFINE_string("export_dir", None, "Folder of exported models.")
     flags.DEFINE_string("model_name", "tc3net", "Name of the model, a folder in --export_dir.")
     flags.DEFINE_integer("max_detections", 100, "Most detections per video in the output; the best scores are kept.")
+    define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
@@ -178,9 +176,10 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--max_detections={FLAGS.max_detections}; expected 1 or more.")
     if Path(FLAGS.model_name).name != FLAGS.model_name or FLAGS.model_name in (".", ".."):
         raise UserError(f"--model_name={FLAGS.model_name!r}; expected a plain folder name.")
-    model, run, _ = load_model(FLAGS.run_dir, FLAGS.checkpoint)
+    model, run, source = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
     config = from_flags(DetectionConfig, base=run.detection)
     path = export(model, run, Path(FLAGS.export_dir) / FLAGS.model_name, config, FLAGS.max_detections)
+    print(f"Weights of {source}.")
     print(f"SavedModel written to {path}; signature {ENDPOINT}: features [B, T, {2 * run.feature_dim}], lengths [B].")
 
 

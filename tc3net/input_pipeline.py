@@ -287,24 +287,24 @@ def evaluation_batches(split: Split, batch_size: int = 8) -> tf.data.Dataset:
         batch_size: videos per batch; the last may be smaller.
 
     Returns:
-        Dataset of dicts: `features` [N, (s), 2D] ragged; `labels` [N, C]; `id` [N] string; `instances_known` [N];
-        `instances/start|end|label`, `ambiguous/start|end` [N, (m)] ragged; `duration`, `fps` [N] float64;
-        `frames_per_segment`, `stride_frames` [N] int64.
+        Dataset of dicts: `features` [N, (s), 2D] ragged; `labels`, `counts`, `counts_known` [N, C]; `id` [N] string;
+        `instances_known` [N]; `instances/start|end|label`, `ambiguous/start|end` [N, (m)] ragged; `duration`, `fps`
+        [N] float64; `frames_per_segment`, `stride_frames` [N] int64.
     """
     kept = (
         "id", "instances_known", "instances/start", "instances/end", "instances/label", "ambiguous/start",
         "ambiguous/end", "duration", "fps", "frames_per_segment", "stride_frames",
     )  # fmt: skip
 
-    def whole(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = schema.parse(serialized)
+    def whole(video: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = schema.parse(_read_record(split, video))
         return {
             "features": _features(parsed, split.manifest),
-            "labels": _targets(parsed, split.manifest)["labels"],
+            **_targets(parsed, split.manifest),
             **{key: parsed[key] for key in kept},
         }
 
-    dataset = tf.data.TFRecordDataset(list(split.paths))
+    dataset = tf.data.Dataset.range(split.num_videos)
     dataset = dataset.map(whole, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.ragged_batch(batch_size).prefetch(tf.data.AUTOTUNE)
 

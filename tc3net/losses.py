@@ -95,6 +95,14 @@ class LossConfig:
                 "above 1 the centers overshoot the features they follow."
             )
 
+    def coefficient(self, name: str) -> float:
+        """Factor of a term in the whole loss (Eq. 1, Eq. 10), by the term's name, such as `center_rgb`."""
+        if name.startswith("center"):
+            return self.alpha
+        if name.startswith("count"):
+            return self.beta * (self.count_negative_weight if name == "count_negative" else 1.0)
+        return 1.0
+
 
 def classification_loss(*, tcam: tf.RaggedTensor, labels: tf.Tensor, top_k_divisor: int = 8) -> Term:
     """Cross-entropy of the pooled T-CAM with the l1-normalised labels (Sec. 3.2, Eq. 2), for one T-CAM.

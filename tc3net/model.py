@@ -14,10 +14,13 @@ import keras
 import tensorflow as tf
 
 from tc3net import losses
+from tc3net.averaging import WeightAverage
 from tc3net.centers import update_centers
 from tc3net.config import option
 from tc3net.errors import UserError
-from tc3net.optimizers import OptimizerConfig, add_l2, make_optimizer
+from tc3net.model_checks import check_batch_features, check_ownership
+from tc3net.optimizers import OptimizerConfig, add_l2, clip_shares, make_optimizer
+from tc3net.schedules import learning_rate_of
 from tc3net.stack import tf_variable
 from tc3net.streams import FusedTcam, Stream
 
@@ -43,17 +46,6 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
             raise UserError(f"--dropout={self.dropout}; expected a rate in [0, 1).")
-
-
-def check_batch_features(features: tf.RaggedTensor, feature_dim: int) -> None:
-    """Raises UserError unless `features` is ragged [N, (s), 2 * feature_dim]."""
-    found = features.shape[-1] if isinstance(features, tf.RaggedTensor) else None
-    if found != 2 * feature_dim:
-        raise UserError(
-            f"The model expects a ragged batch [videos, (segments), {2 * feature_dim}] (rgb, then flow), found "
-            f"{getattr(features, 'shape', type(features))}. Build it with tc3net.input_pipeline or "
-            "tf.RaggedTensor.from_row_lengths, and create the model with the features' own feature_dim."
-        )
 
 
 @keras.utils.register_keras_serializable("tc3net")
@@ -104,7 +96,8 @@ class ThreeCNet(keras.Model):
             for name in STREAMS
         }
         self.loss_config = losses.LossConfig()
-        self.weight_decay = 0.0
+        self.weight_decay = self.clip_norm = 0.0
+        self.average: WeightAverage | None = None
         for stream in self.streams.values():
             stream.build((None, feature_dim))
         self.fusion.build((None, num_classes))
@@ -154,6 +147,8 @@ class ThreeCNet(keras.Model):
         *,
         loss_config: losses.LossConfig = losses.LossConfig(),
         weight_decay: float = OptimizerConfig.weight_decay,
+        clip_norm: float = 0.0,
+        ema_decay: float = 0.0,
         **kwargs: Any,
     ) -> None:
         """Configures training.
@@ -162,14 +157,17 @@ class ThreeCNet(keras.Model):
             optimizer: a Keras optimizer (or its name); default: the paper's Adam.
             loss_config: choices of Eq. 1-10.
             weight_decay: L2, added to the gradient.
+            clip_norm: largest global norm of the loss's gradient (before L2 is added); 0: no clipping.
+            ema_decay: decay of the moving average of the weights, `average`; 0: none.
             **kwargs: passed to `keras.Model.compile`.
         """
-        self.loss_config, self.weight_decay = loss_config, weight_decay
+        self.loss_config, self.weight_decay, self.clip_norm = loss_config, weight_decay, clip_norm
         # XLA needs static shapes; a ragged batch has none.
         super().compile(optimizer=optimizer or make_optimizer(), **{"jit_compile": False, **kwargs})
         # Built here, inside the strategy's scope: a restored checkpoint finds the optimizer's slots, and no
         # variable is created inside `strategy.run`.
         self.optimizer.build(self.trainable_variables)
+        self.average = WeightAverage(self.network_variables(), ema_decay) if ema_decay else None
         self.loss_trackers = {name: keras.metrics.Mean(name=name) for name in self.term_names()}
         check_ownership(self)
 
@@ -198,6 +196,11 @@ class ThreeCNet(keras.Model):
         if self.config.temporal_conv:
             named["fusion_temporal_kernel"] = self.fusion.kernel
         return {name: tf_variable(variable) for name, variable in named.items()}
+
+    def network_variables(self) -> dict[str, tf.Variable]:
+        """`named_variables` without the centers: what the optimizer moves, and all that inference needs."""
+        centers = {f"centers_{name}" for name in self.centers}
+        return {name: variable for name, variable in self.named_variables().items() if name not in centers}
 
     def term_names(self) -> tuple[str, ...]:
         """Names of what `update` reports, in order: the loss, then its terms."""
@@ -249,15 +252,6 @@ class ThreeCNet(keras.Model):
             )
         return terms, centers
 
-    def coefficient(self, name: str) -> float:
-        """Factor of a term, by its name, in Eq. 1 (and Eq. 10)."""
-        config = self.loss_config
-        if name.startswith("center"):
-            return config.alpha
-        if name.startswith("count"):
-            return config.beta * (config.count_negative_weight if name == "count_negative" else 1.0)
-        return 1.0
-
     def update(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One training step on this replica's share of the global batch; call in replica context.
 
@@ -266,7 +260,9 @@ class ThreeCNet(keras.Model):
 
         Returns:
             Scalars over the *global* batch, the same on every replica: `loss` (Eq. 1, weighted) and each term
-            unweighted, by the names of `term_names`; and `count_videos`, how many videos the count terms saw.
+            unweighted, by the names of `term_names`; `count_videos`, how many videos the count terms saw;
+            `learning_rate`; `gradient_norm`, global, of the loss alone and before clipping; and where there is a
+            center loss `center_norm_rgb` and `center_norm_flow`, the centers' mean length.
         """
         replica = tf.distribute.get_replica_context()
         add = tf.distribute.ReduceOp.SUM
@@ -280,10 +276,14 @@ class ThreeCNet(keras.Model):
                 name: tf.math.divide_no_nan(terms[name].total, weight ** terms[name].power)
                 for name, weight in zip(names, weights)
             }
-            loss = tf.add_n([self.coefficient(name) * shares[name] for name in names])
+            loss = tf.add_n([self.loss_config.coefficient(name) * shares[name] for name in names])
         variables = self.trainable_variables
-        gradients = add_l2(tape.gradient(loss, variables), variables, self.weight_decay)
+        gradients, gradient_norm = clip_shares(tape.gradient(loss, variables), self.clip_norm)
+        gradients = add_l2(gradients, variables, self.weight_decay)
+        learning_rate = learning_rate_of(self.optimizer)
         self.optimizer.apply_gradients(zip(gradients, variables))
+        if self.average is not None:
+            self.average.update(step)
         for name, center in centers.items():
             update_centers(
                 self.centers[name], center.offset_sum, center.pair_count, self.loss_config.center_learning_rate
@@ -291,6 +291,9 @@ class ThreeCNet(keras.Model):
         values = replica.all_reduce(add, [loss, *(shares[name] for name in names)])
         result = dict(zip(("loss", *names), values))
         result["count_videos"] = weights[names.index("count_positive")] if "count_positive" in names else tf.zeros([])
+        result.update(learning_rate=learning_rate, gradient_norm=gradient_norm)
+        for name in centers:
+            result[f"center_norm_{name}"] = tf.reduce_mean(tf.norm(tf.convert_to_tensor(self.centers[name]), axis=1))
         return result
 
     def train_step(self, data: Batch) -> dict[str, Any]:
@@ -304,18 +307,3 @@ class ThreeCNet(keras.Model):
             weight = some_counts if name.startswith("count") else some_videos
             tracker.update_state(values[name], sample_weight=weight)
         return {name: tracker.result() for name, tracker in self.loss_trackers.items()}
-
-
-def check_ownership(model: ThreeCNet) -> None:
-    """Checks that every variable has exactly one owner: the network's optimizer, or the centers' update.
-
-    Raises:
-        RuntimeError: a variable is owned by both, or by neither.
-    """
-    network = {id(v) for v in model.trainable_variables}
-    centers = {id(v) for v in model.centers.values()}
-    trackers = {id(v) for tracker in model.metrics for v in tracker.variables}
-    for variable in model.weights:
-        owners = (id(variable) in network) + (id(variable) in centers)
-        if owners != 1 and id(variable) not in trackers:
-            raise RuntimeError(f"variable {variable.name} has {owners} owners; expected exactly one")

@@ -25,7 +25,7 @@ from tc3net.errors import UserError, run_main
 from tc3net.inference import RawScores, Scorer
 from tc3net.intervals import Detections, GroundTruth
 from tc3net.ragged_ops import top_k_mean
-from tc3net.runs import CHECKPOINTS, load_model
+from tc3net.runs import CheckpointChoice, load_model
 from tc3net.timebase import TimeBase, boundaries_s
 from tc3net.timeline import ClassTrack, plot_timeline
 
@@ -36,9 +36,6 @@ MAX_PANELS = 4
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("run_dir", None, "Run folder of the model; its detection settings are the defaults here.")
-    flags.DEFINE_enum(
-        "checkpoint", "last", sorted(CHECKPOINTS), "The last checkpoint, or the one with the best evaluation."
-    )
     flags.DEFINE_list("rgb", [], "Feature files [segments, D] of the rgb stream, one per video, comma separated.")
     flags.DEFINE_list("flow", [], "Feature files of the flow stream, in the same order.")
     flags.DEFINE_list("features", [], "Instead of --rgb and --flow: files [segments, 2D], rgb first.")
@@ -47,6 +44,7 @@ def register_flags() -> None:
     flags.DEFINE_float("fps", None, "Frames per second the features were extracted at; default: the run's.")
     flags.DEFINE_integer("frames_per_segment", None, "Frames per feature row; default: the run's.")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next; default: the run's.")
+    define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
@@ -188,7 +186,7 @@ def main(argv: Sequence[str]) -> None:
     for name in ("run_dir", "output_dir"):
         if not getattr(FLAGS, name):
             raise UserError(f"--{name} is missing.")
-    model, run, _ = load_model(FLAGS.run_dir, FLAGS.checkpoint)
+    model, run, _ = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
     config = from_flags(DetectionConfig, base=run.detection)
     given = {
         n: getattr(FLAGS, n) for n in ("fps", "frames_per_segment", "stride_frames") if getattr(FLAGS, n) is not None

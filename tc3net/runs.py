@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import tc3net
 from tc3net.checkpoints import latest, restore_network
+from tc3net.config import option
 from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError
 from tc3net.files import read_json, write_json
@@ -26,6 +27,21 @@ from tc3net.schema import Manifest
 from tc3net.timebase import TimeBase
 
 CHECKPOINTS = {"last": "checkpoints", "best": "best"}
+
+
+@dataclass(frozen=True)
+class CheckpointChoice:
+    """Which of a run's weights a command uses."""
+
+    checkpoint: str = option(
+        "last", "The last checkpoint, or the one with the best evaluation.", choices=sorted(CHECKPOINTS)
+    )
+    weights: str = option(
+        "averaged",
+        "averaged: the moving average of the weights where the run has one (--ema_decay), else the weights; raw: the "
+        "weights of the step.",
+        choices=("averaged", "raw"),
+    )
 
 
 @dataclass(frozen=True)
@@ -141,15 +157,16 @@ def check_same_classes(run_dir: str | Path, run: RunInfo, dataset_dir: str | Pat
         )
 
 
-def load_model(run_dir: str | Path, which: str) -> tuple[ThreeCNet, RunInfo, str]:
+def load_model(run_dir: str | Path, which: str, weights: str = "averaged") -> tuple[ThreeCNet, RunInfo, str]:
     """The trained model of a run folder.
 
     Args:
         run_dir: folder of the run.
         which: "last" or "best".
+        weights: "averaged" or "raw", see `CheckpointChoice`.
 
     Returns:
-        The model with its weights, the run's description, and the checkpoint's path.
+        The model with its weights, the run's description, and where the weights are from, in words.
 
     Raises:
         UserError: no run there, or no such checkpoint.
@@ -157,5 +174,5 @@ def load_model(run_dir: str | Path, which: str) -> tuple[ThreeCNet, RunInfo, str
     run = load_run(run_dir)
     model = ThreeCNet(len(run.classes), run.feature_dim, run.model)
     path = latest(Path(run_dir) / CHECKPOINTS[which])
-    restore_network(path, model)
-    return model, run, path
+    averaged = restore_network(path, model, weights)
+    return model, run, f"{path} (averaged weights)" if averaged else path

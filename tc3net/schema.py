@@ -136,6 +136,13 @@ def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     return {key[len("video/") :]: value for key, value in parsed.items()}
 
 
+def parse_id_and_labels(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Only the id (scalar string) and the labels (int64 vector) of one serialized Example."""
+    spec = {"video/id": tf.io.FixedLenFeature([], tf.string), "video/labels": tf.io.RaggedFeature(tf.int64)}
+    parsed = tf.io.parse_single_example(serialized, spec)
+    return parsed["video/id"], parsed["video/labels"]
+
+
 def decode_features(raw: tf.Tensor, *, dtype: str, feature_dim: int) -> tf.Tensor:
     """Raw little-endian bytes (whole rows) -> [s, feature_dim] float32.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import tensorflow as tf
+
+KERAS_3 = keras.__version__.startswith("3.")
 
 
 def tf_variable(variable: Any) -> tf.Variable:

@@ -8,7 +8,7 @@ command again resumes an interrupted run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -16,22 +16,28 @@ from typing import NamedTuple
 from absl import flags
 
 from tc3net import config as config_module
-from tc3net.assess import assess, check_protocols
+from tc3net.assess import check_protocols
 from tc3net.config import define_flags, from_flags
 from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError, run_main
 from tc3net.files import atomic_path
-from tc3net.inference import Scorer, score_videos
-from tc3net.input_pipeline import InputConfig, Split, check_divisible, open_split
+from tc3net.holdout import divide
+from tc3net.input_pipeline import InputConfig, check_divisible, open_split
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimizers import OptimizerConfig, make_optimizer
 from tc3net.runs import RunInfo, claim_run_dir, versions
+from tc3net.schedules import ScheduleConfig, make_schedule
 from tc3net.schema import Manifest
-from tc3net.trainer import Evaluation, Trainer, TrainerConfig, make_strategy
+from tc3net.selection import SelectionConfig
+from tc3net.trainer import Trainer, TrainerConfig, make_strategy
+from tc3net.validation import Validation, describe_selection
 
 FLAGS = flags.FLAGS
-CONFIGS = (InputConfig, ModelConfig, LossConfig, OptimizerConfig, TrainerConfig, DetectionConfig)
+CONFIGS = (
+    InputConfig, ModelConfig, LossConfig, OptimizerConfig, ScheduleConfig, SelectionConfig, TrainerConfig,
+    DetectionConfig,
+)  # fmt: skip
 
 
 def register_flags() -> None:
@@ -48,28 +54,6 @@ def register_flags() -> None:
     for _config in CONFIGS:
         define_flags(_config)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
-
-
-def make_evaluator(
-    model: ThreeCNet, split: Split, detection: DetectionConfig, protocols: Sequence[str], divisor: int
-) -> Callable[[], Evaluation]:
-    """A function that evaluates the model as it is now.
-
-    Args:
-        model: shared with the trainer.
-        split: videos to evaluate on.
-        detection: detection choices.
-        protocols: names; the first selects.
-        divisor: of top-k.
-    """
-    scorer = Scorer(model, divisor)
-
-    def evaluate() -> Evaluation:
-        scores = score_videos(scorer, split)
-        assessment = assess(scores, detection, protocols)
-        return Evaluation(assessment.scalars(), assessment.selection(), assessment.summary())
-
-    return evaluate
 
 
 def replayable_flags() -> str:
@@ -91,6 +75,8 @@ class Settings(NamedTuple):
     model: ModelConfig
     loss: LossConfig
     optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    selection: SelectionConfig
     trainer: TrainerConfig
     detection: DetectionConfig
 
@@ -110,6 +96,8 @@ def read_settings() -> Settings:
         from_flags(ModelConfig),
         from_flags(LossConfig),
         from_flags(OptimizerConfig),
+        from_flags(ScheduleConfig),
+        from_flags(SelectionConfig),
         from_flags(TrainerConfig),
         from_flags(DetectionConfig),
     )
@@ -118,12 +106,35 @@ def read_settings() -> Settings:
             f"--beta={settings.loss.beta} with --batches=cropped: the counting loss needs full-length batches and "
             "would never act. Set --beta=0, or --batches=alternate."
         )
+    settings.schedule.resolved_decay_steps(settings.trainer.iterations)
+    watched = settings.selection.holdout_fraction or FLAGS.test_subset
+    if settings.trainer.early_stopping_patience and not watched:
+        raise UserError(
+            f"--early_stopping_patience={settings.trainer.early_stopping_patience} with neither held-out videos nor a "
+            "test subset to evaluate on. Give --holdout_fraction=0.1."
+        )
     return settings
+
+
+def selection_of(settings: Settings, manifest: Manifest) -> tuple[str, str]:
+    """What selects the best checkpoint, as a name and in words; empty where nothing is evaluated."""
+    held_out = settings.selection.holdout_fraction > 0
+    if not held_out and not FLAGS.test_subset:
+        return "", ""
+    selection = settings.selection.resolved(bool(manifest.counted_classes))
+    return selection, describe_selection(selection, FLAGS.protocols[0], held_out, FLAGS.test_subset)
 
 
 def describe_run(settings: Settings, manifest: Manifest) -> RunInfo:
     """The run's description, as far as it is known before training."""
-    choices = {**asdict(settings.inputs), **asdict(settings.loss), **asdict(settings.optimizer)}
+    choices = {
+        **asdict(settings.inputs),
+        **asdict(settings.loss),
+        **asdict(settings.optimizer),
+        **settings.schedule.resolved(settings.trainer.iterations),
+        "holdout_fraction": settings.selection.holdout_fraction,
+        "selected_by": selection_of(settings, manifest)[1],
+    }
     shards = {name: [shard.sha256 for shard in info.shards] for name, info in manifest.splits.items()}
     return RunInfo(
         dataset=manifest.title,
@@ -134,6 +145,19 @@ def describe_run(settings: Settings, manifest: Manifest) -> RunInfo:
         detection=settings.detection,
         training={**choices, "train_subset": FLAGS.train_subset, "shards": shards},
         versions=versions(),
+    )
+
+
+def compile_model(model: ThreeCNet, settings: Settings) -> None:
+    """Compiles the model as the settings say; call inside the strategy's scope."""
+    config = settings.optimizer
+    rate = make_schedule(settings.schedule, config.learning_rate, settings.trainer.iterations)
+    model.compile(
+        make_optimizer(rate, config, model.trainable_variables),
+        loss_config=settings.loss,
+        weight_decay=config.l2,
+        clip_norm=config.clip_norm,
+        ema_decay=config.ema_decay,
     )
 
 
@@ -152,29 +176,35 @@ def main(argv: Sequence[str]) -> None:
     strategy = make_strategy(settings.trainer.strategy)
     replicas = strategy.num_replicas_in_sync
     check_divisible(settings.inputs.batch_size, replicas)
+    held_out = None
+    if settings.selection.holdout_fraction:
+        split, held_out = divide(split, settings.selection.holdout_fraction, settings.inputs.seed)
     claim_run_dir(FLAGS.run_dir, describe_run(settings, manifest))
     with atomic_path(Path(FLAGS.run_dir) / "flags.cfg") as path:
         path.write_text(replayable_flags(), encoding="utf-8")
 
     with strategy.scope():
         model = ThreeCNet(len(manifest.classes), manifest.feature_dim, settings.model, seed=settings.inputs.seed)
-        model.compile(
-            make_optimizer(settings.optimizer.learning_rate),
-            loss_config=settings.loss,
-            weight_decay=settings.optimizer.weight_decay,
-        )
+        compile_model(model, settings)
+    selection, selected_by = selection_of(settings, manifest)
     evaluate = None
-    if test_split is not None:
-        evaluate = make_evaluator(model, test_split, settings.detection, FLAGS.protocols, settings.loss.top_k_divisor)
+    if selection:
+        evaluate = Validation(
+            model, settings.detection, FLAGS.protocols, test=test_split, held_out=held_out, selection=selection
+        )
     print(
-        f"{manifest.title}: {split.num_videos} training videos, {len(manifest.classes)} classes, "
+        f"{manifest.title}: {split.num_videos} training videos"
+        f"{f' and {held_out.num_videos} held out' if held_out else ''}, {len(manifest.classes)} classes, "
         f"{manifest.feature_dim} features per stream, {replicas} device(s)",
         flush=True,
     )
     Trainer(model, strategy, settings.trainer, FLAGS.run_dir, evaluate).train(split, settings.inputs)
+    if selected_by:
+        print(f"{FLAGS.run_dir}/best holds the checkpoint selected by {selected_by}.")
     print(
         f"Finished. Evaluate with: python -m tc3net.evaluate --run_dir={FLAGS.run_dir} "
         f"--dataset_dir={FLAGS.dataset_dir} --subset={FLAGS.test_subset or FLAGS.train_subset}"
+        f"{' --checkpoint=best' if held_out else ''}"
     )
 
 

@@ -6,7 +6,6 @@ evaluates. Settings come from dataclasses, never from flags.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tc3net.errors import UserError
 from tc3net.input_pipeline import InputConfig, Split, readable, training_batches
 from tc3net.metrics_log import MetricsLog
 from tc3net.model import ThreeCNet
+from tc3net.selection import Progress
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class TrainerConfig:
     iterations: int = option(50_000, "Training steps in all (not stated in the paper; reference code: 50000).")
     log_every: int = option(50, "Steps between two log lines.")
     eval_every: int = option(500, "Steps between two evaluations (reference code: 500); 0: only at the end.")
+    early_stopping_patience: int = option(
+        0, "Evaluations without a better one (by --selection) after which training stops; 0: never."
+    )
     checkpoint_every: int = option(500, "Steps between two checkpoints; there is one at the end in any case.")
     keep_checkpoints: int = option(3, "How many of the newest checkpoints are kept.")
     strategy: str = option(
@@ -45,6 +48,15 @@ class TrainerConfig:
                 raise UserError(f"--{name}={getattr(self, name)}; expected 1 or more.")
         if self.eval_every < 0:
             raise UserError(f"--eval_every={self.eval_every}; expected 0 (only at the end) or more.")
+        if self.early_stopping_patience < 0:
+            raise UserError(
+                f"--early_stopping_patience={self.early_stopping_patience}; expected 0 (never stop early) or more."
+            )
+        if self.early_stopping_patience and not self.eval_every:
+            raise UserError(
+                f"--early_stopping_patience={self.early_stopping_patience} with --eval_every=0: without evaluations "
+                "nothing tells when to stop. Give --eval_every."
+            )
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:
@@ -67,11 +79,13 @@ class Evaluation:
         scalars: TensorBoard tag -> value.
         selection: the value that decides which checkpoint is best; higher is better.
         summary: one line for the terminal.
+        selected_by: what `selection` measured, and on which videos.
     """
 
     scalars: dict[str, float]
     selection: float
     summary: str
+    selected_by: str = ""
 
 
 class Trainer:
@@ -98,7 +112,6 @@ class Trainer:
         folder = Path(run_dir)
         self._last = CheckpointFolder(folder / "checkpoints", model, keep=config.keep_checkpoints)
         self._best = CheckpointFolder(folder / "best", model, keep=1)
-        self._best_value = -math.inf
         self.step = 0
         restored = self._last.restore_latest()
         if restored is not None:
@@ -106,7 +119,8 @@ class Trainer:
             print(f"Resuming after step {self.step} ({restored}).", flush=True)
         # Without a checkpoint the run begins again, and so does its log.
         self._log = MetricsLog(folder, -1 if restored is None else self.step)
-        self._best_value = max((e["selection"] for e in self._log.entries if "selection" in e), default=-math.inf)
+        past = [entry["selection"] for entry in self._log.entries if "selection" in entry]
+        self._progress = Progress(config.early_stopping_patience, past)
         self._writers = {
             name: tf.summary.create_file_writer(str(folder / "tensorboard" / name)) for name in ("train", "eval")
         }
@@ -140,21 +154,35 @@ class Trainer:
             self._run_evaluation()
         pending: list[dict[str, tf.Tensor]] = []
         started = time.monotonic()
-        while self.step < self._config.iterations:
+        done = self._stops_here()
+        while not done:
             pending.append(self._train_step(next(batches)))
             self.step += 1
-            done = self.step == self._config.iterations
-            if done or self.step % self._config.log_every == 0:
+            last = self.step == self._config.iterations
+            if last or self.step % self._config.log_every == 0:
                 self._log_steps(pending, time.monotonic() - started)
                 pending, started = [], time.monotonic()
-            if done or (self._config.eval_every and self.step % self._config.eval_every == 0):
+            if last or (self._config.eval_every and self.step % self._config.eval_every == 0):
                 paused = time.monotonic()
                 self._run_evaluation()
                 started += time.monotonic() - paused
+            done = self._stops_here()
+            if done and pending:
+                self._log_steps(pending, time.monotonic() - started)
             if done or self.step % self._config.checkpoint_every == 0:
                 self._last.save(self.step)
         for writer in self._writers.values():
             writer.flush()
+
+    def _stops_here(self) -> bool:
+        """Whether all steps are done, or patience is exhausted."""
+        if self._progress.exhausted and self.step < self._config.iterations:
+            print(
+                f"Stopped early after step {self.step}: the last {self._progress.since_best} evaluations were no "
+                f"better than the best one (--early_stopping_patience={self._config.early_stopping_patience}).",
+                flush=True,
+            )
+        return self._progress.exhausted or self.step >= self._config.iterations
 
     def _log_steps(self, values: list[dict[str, tf.Tensor]], seconds: float) -> None:
         """Mean of each value over the interval; the count terms' over the steps whose batch had usable counts."""
@@ -168,10 +196,12 @@ class Trainer:
         rate = len(values) / seconds
         with self._writers["train"].as_default(self.step):
             for name, value in means.items():
-                tf.summary.scalar(f"loss/{name}" if name != "loss" else "loss", value)
+                group = "loss" if name in self._model.term_names() else "optimization"
+                tf.summary.scalar(f"{group}/{name}" if name != "loss" else "loss", value)
             tf.summary.scalar("steps_per_second", rate)
         self._log.append({"step": self.step, "steps_per_second": rate, **means})
-        terms = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+        shown = (*self._model.term_names(), "learning_rate")
+        terms = "  ".join(f"{name} {value:.4g}" for name, value in means.items() if name in shown)
         remaining = (self._config.iterations - self.step) / rate
         print(
             f"step {self.step}/{self._config.iterations}  {terms}  {rate:.2f} steps/s  {remaining:.0f} s left",
@@ -186,9 +216,10 @@ class Trainer:
         with self._writers["eval"].as_default(self.step):
             for tag, value in result.scalars.items():
                 tf.summary.scalar(tag, value)
-        best = result.selection > self._best_value
+        best = self._progress.add(result.selection)
         if best:
-            self._best_value = result.selection
             self._best.save(self.step)
-        self._log.append({"step": self.step, "selection": result.selection, "evaluation": result.scalars})
-        print(f"evaluation at step {self.step}: {result.summary}{' (best so far)' if best else ''}", flush=True)
+        entry = {"step": self.step, "selection": result.selection, "selected_by": result.selected_by}
+        self._log.append({**entry, "evaluation": result.scalars})
+        note = f" (best so far by {result.selected_by})" if best else ""
+        print(f"evaluation at step {self.step}: {result.summary}{note}", flush=True)

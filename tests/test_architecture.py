@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 STAGES = {
     "tc3net": (
         "host_memory", "errors", "files", "timebase", "config", "stack", "intervals", "schema", "activitynet_json",
-        "annotations_json", "metrics_log",
-        "ragged_ops", "losses", "centers", "optimizers", "streams", "input_pipeline", "model", "checkpoints",
-        "trainer", "inference", "detection", "evaluation", "scored", "assess", "results", "runs", "timeline",
+        "annotations_json", "metrics_log", "ragged_ops", "losses", "centers", "schedules", "optimizers", "averaging",
+        "streams", "input_pipeline", "holdout", "selection", "model_checks", "model", "checkpoints", "trainer",
+        "inference",
+        "detection", "evaluation", "scored", "assess", "validation", "results", "runs", "timeline",
         "train", "evaluate", "predict", "export", "demo",
     ),
     "data_prep": (

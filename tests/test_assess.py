@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tc3net.assess import assess, check_protocols
+from tc3net.assess import assess, check_protocols, selection_tag
 from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError
 from tc3net.inference import RawScores, Scorer, score_videos
@@ -46,16 +46,20 @@ def test_perfect_scores_give_perfect_numbers(scores: RawScores) -> None:
     for result in found.localization:
         np.testing.assert_allclose(result.map, 1.0)
     assert found.classification.map == pytest.approx(1.0)
-    assert found.selection() == pytest.approx(1.0)
+    assert found.scalars()[selection_tag(found.localization[0].protocol)] == pytest.approx(1.0)
     assert "thumos14 mAP@0.5 100.0 %" in found.summary()
 
 
-def test_the_first_protocol_selects(scores: RawScores) -> None:
-    for protocols in (("thumos14", "activitynet"), ("activitynet", "thumos14")):
-        found = assess(scores, DetectionConfig(), protocols)
-        scalars = found.scalars()
-        wanted = "thumos14/mAP@0.50" if protocols[0] == "thumos14" else "activitynet/mAP@0.5:0.95"
-        assert found.selection() == scalars[wanted]
+def test_the_tag_that_selects_is_among_the_scalars(scores: RawScores) -> None:
+    """As the public code: mAP@0.5, for ActivityNet the average mAP."""
+    scalars = assess(scores, DetectionConfig(), ("thumos14", "activitynet")).scalars()
+    assert selection_tag("thumos14") == "thumos14/mAP@0.50" in scalars
+    assert selection_tag("activitynet") == "activitynet/mAP@0.5:0.95" in scalars
+
+
+def test_without_protocols_only_classification_is_scored(scores: RawScores) -> None:
+    found = assess(scores, DetectionConfig(), ())
+    assert set(found.scalars()) == {"classification/mAP"} and found.summary().startswith("classification mAP")
 
 
 def test_different_time_bases_have_no_common_grid(scores: RawScores) -> None:

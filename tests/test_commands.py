@@ -140,6 +140,25 @@ def test_export_writes_a_saved_model(work: Path, tmp_path: Path) -> None:
     assert (tmp_path / "small" / "1" / "saved_model.pb").is_file()
 
 
+def test_a_run_without_test_set_that_averages_and_stops_early(work: Path, tmp_path: Path) -> None:
+    data, run = f"--dataset_dir={work / 'dataset'}", f"--run_dir={tmp_path / 'run'}"
+    how = ("--optimizer=adamw", "--weight_decay_mode=decoupled", "--clip_norm=1", "--schedule=cosine")
+    more = ("--warmup_steps=1", "--ema_decay=0.9", "--holdout_fraction=0.3", "--early_stopping_patience=5")
+    screen = command(*TRAIN, data, run, *how, *more, "--test_subset=", "--log_every=1")
+    assert "held out" in screen and "selected by loss on the held-out training videos" in screen
+    entries = read_metrics(tmp_path / "run")
+    rates = [entry["learning_rate"] for entry in entries if "learning_rate" in entry]
+    assert rates == pytest.approx([5e-4, 1e-3, 1e-3 * (0.01 + 0.99 * 0.75), 1e-3 * (0.01 + 0.99 * 0.25)])
+    assert all(entry["gradient_norm"] > 0 for entry in entries if "loss" in entry)
+    described = json.loads((tmp_path / "run" / "run.json").read_text())["training"]
+    assert described["selected_by"] == "loss on the held-out training videos" and described["decay_steps"] == 3
+    for weights, text in (("averaged", "(averaged weights)"), ("raw", "step-4\n")):
+        out = f"--output_dir={tmp_path / weights}"
+        assert text in command("tc3net.evaluate", run, data, f"--weights={weights}", out)
+    refused = command(*TRAIN, data, run, *how, *more, "--test_subset=", "--ema_decay=0.5", expect_failure=True)
+    assert "ema_decay is 0.9 there, 0.5 here" in refused
+
+
 def test_mistakes_are_refused_before_any_work(work: Path, tmp_path: Path) -> None:
     data = f"--dataset_dir={work / 'dataset'}"
     new = f"--run_dir={tmp_path / 'new'}"

@@ -22,11 +22,16 @@ from tc3net.input_pipeline import InputConfig
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig
 from tc3net.optimizers import OptimizerConfig
+from tc3net.schedules import ScheduleConfig
+from tc3net.selection import SelectionConfig
 from tc3net.timebase import TimeBase
 from tc3net.trainer import TrainerConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = (InputConfig, ModelConfig, LossConfig, OptimizerConfig, TrainerConfig, DetectionConfig)
+CONFIGS = (
+    InputConfig, ModelConfig, LossConfig, OptimizerConfig, ScheduleConfig, SelectionConfig, TrainerConfig,
+    DetectionConfig,
+)  # fmt: skip
 FLAGFILES = sorted(path.name for path in (ROOT / "configs").glob("*.cfg"))
 CONVERSION_FLAGFILES = [name for name in FLAGFILES if name.startswith("convert_")]
 TRAINING_FLAGFILES = [name for name in FLAGFILES if name not in CONVERSION_FLAGFILES]
@@ -113,6 +118,15 @@ BAD_VALUES = [
     (ModelConfig, "dropout", [-0.1, 1.0, NAN]),
     (OptimizerConfig, "learning_rate", [0.0, -1e-4, NAN, INF]),
     (OptimizerConfig, "weight_decay", [-5e-3, NAN, INF]),
+    (OptimizerConfig, "clip_norm", [-1.0, NAN, INF]),
+    (OptimizerConfig, "ema_decay", [-0.1, 1.0, NAN]),
+    (OptimizerConfig, "optimizer", ["adamx", "Adam"]),
+    (ScheduleConfig, "warmup_steps", [-1]),
+    (ScheduleConfig, "decay_steps", [-1]),
+    (ScheduleConfig, "learning_rate_decay", [-0.1, 1.1, NAN]),
+    (SelectionConfig, "holdout_fraction", [-0.1, 1.0, NAN]),
+    (SelectionConfig, "selection", ["loss"]),
+    (TrainerConfig, "early_stopping_patience", [-1]),
     (TrainerConfig, "iterations", [0]),
     (TrainerConfig, "log_every", [0]),
     (TrainerConfig, "eval_every", [-1]),

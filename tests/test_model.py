@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tc3net.errors import UserError
 from tc3net.input_pipeline import InputConfig, open_split, training_batches
 from tc3net.losses import LossConfig
-from tc3net.model import ModelConfig, ThreeCNet, check_ownership
+from tc3net.model import ModelConfig, ThreeCNet
+from tc3net.model_checks import check_ownership
 from tc3net.streams import temporal_convolution
 
 CLASSES, DIM = 4, 5
@@ -92,7 +93,7 @@ def test_loss_and_weight_gradients_agree_with_finite_differences(config: ModelCo
     class Capture:
         """Stands in for the optimizer: keeps the gradients, changes nothing."""
 
-        iterations = tf.constant(0)
+        iterations, learning_rate = tf.constant(0), tf.constant(0.0)
 
         def apply_gradients(self, pairs: Any) -> None:
             by_id = {id(v): g for g, v in pairs}
