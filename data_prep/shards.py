@@ -19,6 +19,7 @@ from tqdm import tqdm
 from data_prep.annotations import VideoRecord
 from data_prep.feature_facts import FeatureFacts
 from data_prep.features import FeatureReader
+from data_prep.read_ahead import ReadAhead
 from data_prep.staging import Staging
 from data_prep.validate import Problem, examine_video
 from data_prep.workers import Workers, named
@@ -42,9 +43,10 @@ class ExamineTask:
 def examine_step(reader: FeatureReader, task: ExamineTask) -> list[dict[str, Any]]:
     """Results of `examine_video`, in the form of `_to_json`."""
     results = []
-    for video_id in task.video_ids:
-        with named(video_id):
-            results.append(_to_json(video_id, examine_video(video_id, reader, task.feature_dtype)))
+    with ReadAhead(reader, task.video_ids) as ahead:
+        for video_id in task.video_ids:
+            with named(video_id):
+                results.append(_to_json(video_id, examine_video(video_id, ahead, task.feature_dtype)))
     return results
 
 
@@ -165,7 +167,7 @@ def _is_intact(staging: Staging, plan: ShardPlan, record: dict[str, Any]) -> boo
 
 
 def write_shards(staging: Staging, workers: Workers, plans: Sequence[ShardPlan], manifest: Manifest) -> Manifest:
-    """Writes the shards that are not there yet; memory holds one video per worker besides what the readers hold.
+    """Writes the shards that are not there yet; memory holds two videos per worker besides what the readers hold.
 
     Shards of an earlier attempt are kept when their SHA-256 is still the one that was recorded.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import tensorflow as tf
 from data_prep.annotations import VideoRecord
 from data_prep.features import FeatureReader
 from data_prep.folders import sync
+from data_prep.read_ahead import ReadAhead
 from data_prep.validate import video_end_s
 from data_prep.workers import named
 from tc3net.errors import UserError
@@ -201,7 +203,8 @@ def write_shard(
     reader: FeatureReader,
     manifest: Manifest,
 ) -> WrittenShard:
-    """Writes one TFRecord file and waits until it is on the disk; memory holds one video besides what the reader holds.
+    """Writes one TFRecord file and waits until it is on the disk; memory holds two videos besides what the reader
+    holds.
 
     Args:
         path: the file to create.
@@ -215,13 +218,17 @@ def write_shard(
     """
     rounding = Rounding()
     try:
-        with tf.io.TFRecordWriter(str(path)) as writer:
+        video_ids = [video.record.video_id for video in videos]
+        with tf.io.TFRecordWriter(str(path)) as writer, ReadAhead(reader, video_ids) as ahead:
             for video in videos:
-                serialized, of_video = serialize_video(video, reader, manifest)
+                serialized, of_video = serialize_video(video, ahead, manifest)
                 writer.write(serialized)
                 rounding = rounding.merged(of_video)
     except tf.errors.OpError as error:
         raise OSError(f"{path.name}: {error.message}") from None
-    sync(path)
+    with ThreadPoolExecutor(1) as waiting:
+        synced = waiting.submit(sync, path)
+        sha256 = sha256_of(path)  # while the disk works
+        synced.result()
     segments = sum(video.num_segments for video in videos)
-    return WrittenShard(len(videos), segments, path.stat().st_size, sha256_of(path), rounding)
+    return WrittenShard(len(videos), segments, path.stat().st_size, sha256, rounding)

@@ -28,6 +28,7 @@ STAGES = {
         "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",
         "layouts",
         "time_sources", "inputs", "plan", "workers",
+        "read_ahead",
         "simulator", "feature_facts", "similar_ids", "rules", "validate", "distributions", "writer", "shards", "verify",
         "inspection", "inspection_charts", "inspection_text", "inspection_page", "inspect",
         "to_json", "summary", "pipeline", "convert", "beam", "synthetic",
