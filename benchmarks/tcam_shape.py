@@ -12,9 +12,10 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 from absl import flags
 
-from tc3net.detection import detect_videos, thresholds
+from tc3net.detection import detect_videos, thresholds, tracks_of
 from tc3net.errors import UserError, run_main
 from tc3net.inference import RawScores, Scorer, score_videos
 from tc3net.input_pipeline import open_split
@@ -51,7 +52,8 @@ def shape(run_dir: str) -> dict[str, float]:
     model, run, _ = load_model(run_dir, "last")
     scores = score_videos(Scorer(model), open_split(FLAGS.dataset_dir, FLAGS.subset))
     tcam = scores.ragged_tcam(0, len(scores.video_ids))
-    eta = thresholds(tcam, run.detection).numpy()  # [V, C]
+    every = tf.where(tf.ones_like(scores.labels, tf.bool))  # [V * C, 2]
+    eta = thresholds(tracks_of(tcam, every, run.detection), run.detection).numpy()[:, 0].reshape(scores.labels.shape)
     predicted = predicted_counts(tcam).numpy()  # [V, C]
     true = np.zeros_like(predicted)
     np.add.at(true, (scores.ground_truth.video, scores.ground_truth.label), 1)

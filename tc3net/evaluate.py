@@ -82,12 +82,15 @@ def register_flags() -> None:
     flags.DEFINE_string(
         "output_dir", None, "Where results go; default: RUN/evaluation, the folder of --scores, or beside --detections."
     )
+    flags.DEFINE_bool(
+        "keep_streams", False, "Keep the T-CAMs of rgb and flow in raw_scores.npz, for their weights: 3 times the size."
+    )
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
 
-def _score_run() -> tuple[RawScores, str]:
+def _score_run(keep_streams: bool) -> tuple[RawScores, str]:
     """Scores the subset with the run's model; also says which checkpoint that was."""
     if not FLAGS.run_dir or not FLAGS.dataset_dir:
         raise UserError(
@@ -100,7 +103,7 @@ def _score_run() -> tuple[RawScores, str]:
     if FLAGS.checkpoint == "best":
         print(f"Note: the best checkpoint was selected by {run.training['selected_by']}.")
     scorer = Scorer(model, run.training["top_k_divisor"])
-    return score_videos(scorer, split), checkpoint
+    return score_videos(scorer, split, keep_streams=keep_streams), checkpoint
 
 
 def _ground_truth() -> AnnotatedVideos:
@@ -132,7 +135,7 @@ def _scored() -> tuple[Scored, Path, dict[str, Any]]:
         scores, origin = load_scores(FLAGS.scores), FLAGS.scores
         output_dir = Path(FLAGS.output_dir or Path(FLAGS.scores).parent)
     else:
-        scores, origin = _score_run()
+        scores, origin = _score_run(FLAGS.keep_streams or config.needs_streams)
         output_dir = Path(FLAGS.output_dir or Path(FLAGS.run_dir) / "evaluation")
         save_scores(output_dir / RAW_SCORES, scores)
     return from_scores(origin, scores, config), output_dir, {"source": origin, "detection": vars(config)}

@@ -23,7 +23,7 @@ from absl import flags
 from tc3net import config as config_module
 from tc3net import ragged_ops
 from tc3net.config import define_flags, from_flags
-from tc3net.detection import DetectionConfig, detect, video_scores
+from tc3net.detection import DetectionConfig, detect, mixed_tcam, video_scores
 from tc3net.errors import UserError, run_main
 from tc3net.model import ThreeCNet
 from tc3net.runs import CheckpointChoice, RunInfo, load_model, versions
@@ -76,17 +76,18 @@ def serving_function(
         pooled = [
             ragged_ops.top_k_mean(outputs[f"tcam_{name}"], divisor=top_k_divisor) for name in ("rgb", "flow", "fused")
         ]
+        found = detect(mixed_tcam(outputs, config), config, top_k_divisor)
         return {
             "video_scores": video_scores(tf.stack(pooled, axis=1), config),
             "tcam": tcam.to_tensor(shape=[None, None, model.num_classes])[:, :total],
-            **pack_detections(detect(tcam, config, top_k_divisor), lengths, base, max_detections),
+            **pack_detections(found, lengths, base, max_detections, config.upsampling),
         }
 
     return serve
 
 
 def pack_detections(
-    columns: dict[str, tf.Tensor], lengths: tf.Tensor, base: TimeBase, max_detections: int
+    columns: dict[str, tf.Tensor], lengths: tf.Tensor, base: TimeBase, max_detections: int, cells_per_segment: int
 ) -> dict[str, tf.Tensor]:
     """Detections of `tc3net.detection.detect` as dense tensors, best first.
 
@@ -95,6 +96,7 @@ def pack_detections(
         lengths: [B], only its length is used.
         base: time base.
         max_detections: K.
+        cells_per_segment: of the columns' cells.
 
     Returns:
         The `detection_*` and `num_detections` tensors of `serving_function`.
@@ -108,10 +110,10 @@ def pack_detections(
         rows = tf.RaggedTensor.from_value_rowids(tf.gather(values, order), video, nrows=videos)
         return rows.to_tensor(shape=[None, max_detections, *values.shape[1:]])
 
-    start, end = (tf.cast(columns[name], tf.float64) for name in ("start_segment", "end_segment"))
+    start, end = (tf.cast(columns[name], tf.float64) for name in ("start_cell", "end_cell"))
     origin_s = base.boundary_s(0)
     segment_s = base.boundary_s(1) - origin_s
-    segments = tf.cast(origin_s + segment_s * tf.stack([start, end], axis=1), tf.float32)  # [n, 2]
+    segments = tf.cast(origin_s + segment_s * tf.stack([start, end], axis=1) / cells_per_segment, tf.float32)  # [n, 2]
     counts = tf.math.bincount(tf.cast(video, tf.int32), minlength=tf.cast(videos, tf.int32), dtype=tf.int64)
     return {
         "detection_segments": dense(segments),

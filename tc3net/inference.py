@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from tc3net.input_pipeline import Split, evaluation_batches, readable
 from tc3net.intervals import GroundTruth
 from tc3net.model import ThreeCNet
 
-_FORMAT = 1
+_FORMAT = 2
+_READABLE_FORMATS = (1, 2)  # 1 knew neither the subset nor the streams' T-CAMs
 # What NumPy, zip and JSON raise on damaged or foreign files.
 _UNREADABLE = (AttributeError, EOFError, KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile, zlib.error)
 
@@ -39,6 +41,8 @@ class RawScores:
         fps, frames_per_segment, stride_frames, duration_s: [V], time base and duration.
         labels: [V, C] multi-hot video-level labels; all zero where unknown.
         ground_truth: annotated instances of the videos that have temporal annotation.
+        subset: of the data set; empty where unknown.
+        tcam_rgb, tcam_flow: [R, C] float32, T-CAMs of the streams; None where they were not kept.
     """
 
     dataset: str
@@ -54,15 +58,52 @@ class RawScores:
     duration_s: np.ndarray
     labels: np.ndarray
     ground_truth: GroundTruth
+    subset: str = ""
+    tcam_rgb: np.ndarray | None = None
+    tcam_flow: np.ndarray | None = None
 
     def tcam_of(self, video: int) -> np.ndarray:
         """Fused T-CAM [s, C] of one video."""
         return self.tcam[self.row_splits[video] : self.row_splits[video + 1]]
 
+    def ragged_tcams(self, first: int, last: int) -> dict[str, tf.RaggedTensor]:
+        """T-CAMs [n, (s), C] of the videos first .. last - 1, by the model's names; of the streams only if kept."""
+        splits = self.row_splits[first : last + 1]
+        tcams = {"tcam_fused": self.tcam, "tcam_rgb": self.tcam_rgb, "tcam_flow": self.tcam_flow}
+        return {
+            name: tf.RaggedTensor.from_row_splits(rows[splits[0] : splits[-1]], splits - splits[0])
+            for name, rows in tcams.items()
+            if rows is not None
+        }
+
     def ragged_tcam(self, first: int, last: int) -> tf.RaggedTensor:
         """Fused T-CAM of the videos first .. last - 1: [n, (s), C]."""
-        splits = self.row_splits[first : last + 1]
-        return tf.RaggedTensor.from_row_splits(self.tcam[splits[0] : splits[-1]], splits - splits[0])
+        return self.ragged_tcams(first, last)["tcam_fused"]
+
+    def check_streams(self, needed: bool = True) -> None:
+        """Raises UserError if the streams' T-CAMs are needed but were not kept."""
+        if needed and (self.tcam_rgb is None or self.tcam_flow is None):
+            raise UserError(
+                "--rgb_weight and --flow_weight read the T-CAMs of the single streams, which these raw scores do not "
+                "hold. Write them again: python -m tc3net.evaluate --run_dir=... --dataset_dir=... --keep_streams"
+            )
+
+    def of_videos(self, video_ids: Collection[str]) -> RawScores:
+        """The scores of some of the videos, in their order here; others are left out."""
+        chosen = [i for i, video_id in enumerate(self.video_ids) if video_id in video_ids]
+        lengths = np.diff(self.row_splits)
+        rows = np.isin(np.repeat(np.arange(len(lengths)), lengths), chosen)
+        per_video = ("pooled", "fps", "frames_per_segment", "stride_frames", "duration_s", "labels")
+        return replace(
+            self,
+            video_ids=tuple(self.video_ids[i] for i in chosen),
+            row_splits=np.concatenate([[0], np.cumsum(lengths[chosen])]).astype(np.int64),
+            tcam=self.tcam[rows],
+            tcam_rgb=None if self.tcam_rgb is None else self.tcam_rgb[rows],
+            tcam_flow=None if self.tcam_flow is None else self.tcam_flow[rows],
+            ground_truth=self.ground_truth.of_videos(video_ids),
+            **{name: getattr(self, name)[chosen] for name in per_video},
+        )
 
 
 class Scorer:
@@ -78,40 +119,46 @@ class Scorer:
         spec = tf.RaggedTensorSpec([None, None, 2 * model.feature_dim], tf.float32, ragged_rank=1)
 
         @tf.function(input_signature=[spec])
-        def score(features: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def score(features: tf.RaggedTensor) -> dict[str, tf.Tensor]:
             outputs = model(features, training=False)
-            pooled = [
-                ragged_ops.top_k_mean(outputs[f"tcam_{name}"], divisor=top_k_divisor)
-                for name in ("rgb", "flow", "fused")
-            ]
-            return outputs["tcam_fused"].flat_values, tf.stack(pooled, axis=1)  # [R, C], [N, 3, C]
+            tcams = [outputs[f"tcam_{name}"] for name in ("rgb", "flow", "fused")]
+            pooled = [ragged_ops.top_k_mean(tcam, divisor=top_k_divisor) for tcam in tcams]
+            rgb, flow, fused = (tcam.flat_values for tcam in tcams)
+            return {"tcam": fused, "tcam_rgb": rgb, "tcam_flow": flow, "pooled": tf.stack(pooled, axis=1)}
 
         self._score = score
 
+    def with_streams(self, features: tf.RaggedTensor) -> dict[str, np.ndarray]:
+        """Features [N, (s), 2D] -> rows [R, C] of `tcam` (fused), `tcam_rgb`, `tcam_flow`, and `pooled` [N, 3, C]."""
+        return {name: value.numpy() for name, value in self._score(features).items()}
+
     def __call__(self, features: tf.RaggedTensor) -> tuple[np.ndarray, np.ndarray]:
         """Features [N, (s), 2D] -> fused T-CAM rows [R, C] and top-k means [N, 3, C]."""
-        tcam, pooled = self._score(features)
-        return tcam.numpy(), pooled.numpy()
+        scores = self.with_streams(features)
+        return scores["tcam"], scores["pooled"]
 
 
-def score_videos(scorer: Scorer, split: Split, batch_size: int = 8) -> RawScores:
+def score_videos(scorer: Scorer, split: Split, batch_size: int = 8, *, keep_streams: bool = False) -> RawScores:
     """Scores every video of a subset.
 
     Args:
         scorer: the model.
         split: the videos.
         batch_size: videos per call of the model.
+        keep_streams: whether to keep the T-CAMs of the single streams too.
 
     Raises:
         UserError: a record is damaged.
     """
     classes = split.manifest.classes
-    tcams, pooled, lengths = [], [], []
+    kept = ("tcam", "pooled", "tcam_rgb", "tcam_flow") if keep_streams else ("tcam", "pooled")
+    scored: dict[str, list[np.ndarray]] = {name: [] for name in kept}
+    lengths = []
     columns: dict[str, list[Any]] = {}
     for batch in readable(evaluation_batches(split, batch_size), split):
-        tcam_rows, pooled_rows = scorer(batch["features"])
-        tcams.append(tcam_rows)
-        pooled.append(pooled_rows)
+        part = scorer.with_streams(batch["features"])
+        for name, parts in scored.items():
+            parts.append(part[name])
         lengths.append(batch["features"].row_lengths().numpy())
         for name, value in batch.items():
             if name != "features":
@@ -123,8 +170,6 @@ def score_videos(scorer: Scorer, split: Split, batch_size: int = 8) -> RawScores
         classes=classes,
         video_ids=video_ids,
         row_splits=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64),
-        tcam=np.concatenate(tcams),
-        pooled=np.concatenate(pooled),
         top_k_divisor=scorer.top_k_divisor,
         fps=np.asarray(columns["fps"]),
         frames_per_segment=np.asarray(columns["frames_per_segment"]),
@@ -132,6 +177,8 @@ def score_videos(scorer: Scorer, split: Split, batch_size: int = 8) -> RawScores
         duration_s=np.asarray(columns["duration"]),
         labels=np.asarray(columns["labels"], np.float32),
         ground_truth=_ground_truth(classes, video_ids, columns),
+        subset=split.subset,
+        **{name: np.concatenate(parts) for name, parts in scored.items()},
     )
 
 
@@ -163,6 +210,7 @@ def save_scores(path: str | Path, scores: RawScores) -> None:
     arrays: dict[str, Any] = {
         "format": np.asarray(_FORMAT),
         "dataset": np.asarray(scores.dataset),
+        "subset": np.asarray(scores.subset),
         "top_k_divisor": np.asarray(scores.top_k_divisor),
     }
     for prefix, source in (("", scores), ("ground_truth.", scores.ground_truth)):
@@ -185,26 +233,22 @@ def load_scores(path: str | Path) -> RawScores:
     try:
         with np.load(path, allow_pickle=False) as archive:
             raw = {name: archive[name] for name in archive.files}
-        if int(raw.pop("format")) != _FORMAT:
+        if int(raw.pop("format")) not in _READABLE_FORMATS:
             raise KeyError("format")
         text = ("classes", "video_ids", "ground_truth.classes", "ground_truth.video_ids")
         values: dict[str, Any] = {n: tuple(json.loads(v.tobytes())) if n in text else v for n, v in raw.items()}
         prefix = "ground_truth."
         truth = GroundTruth(**{n[len(prefix) :]: values.pop(n) for n in list(values) if n.startswith(prefix)})
         scores = RawScores(ground_truth=truth, **values)
-        return replace(scores, dataset=str(scores.dataset), top_k_divisor=int(scores.top_k_divisor))
+        return replace(
+            scores,
+            dataset=str(scores.dataset),
+            subset=str(scores.subset),
+            top_k_divisor=int(scores.top_k_divisor),
+        )
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected raw scores written by tc3net.evaluate.") from None
-    except (
-        AttributeError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except _UNREADABLE as error:
         raise UserError(
             f"{path}: expected raw scores written by tc3net.evaluate (format {_FORMAT}), found something else or a "
             f"truncated file ({error}). Run `python -m tc3net.evaluate --run_dir=...` again."

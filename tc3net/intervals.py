@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,24 @@ class GroundTruth:
 
     def __len__(self) -> int:
         return len(self.video)
+
+    def of_videos(self, video_ids: Collection[str]) -> GroundTruth:
+        """The ground truth of some of the videos, in their order here; others are left out."""
+        chosen = [i for i, video_id in enumerate(self.video_ids) if video_id in video_ids]
+        number = np.full(len(self.video_ids), -1, np.int64)
+        number[chosen] = np.arange(len(chosen))
+        kept, kept_ambiguous = number[self.video] >= 0, number[self.ambiguous_video] >= 0
+        return GroundTruth(
+            classes=self.classes,
+            video_ids=tuple(self.video_ids[i] for i in chosen),
+            video=number[self.video[kept]],
+            label=self.label[kept],
+            start_s=self.start_s[kept],
+            end_s=self.end_s[kept],
+            ambiguous_video=number[self.ambiguous_video[kept_ambiguous]],
+            ambiguous_start_s=self.ambiguous_start_s[kept_ambiguous],
+            ambiguous_end_s=self.ambiguous_end_s[kept_ambiguous],
+        )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,15 @@ from absl import flags
 from tc3net import config as config_module
 from tc3net.activitynet_json import load_instances, save_detections
 from tc3net.config import define_flags, from_flags
-from tc3net.detection import DetectionConfig, class_gate, detect_videos, thresholds, video_scores
+from tc3net.detection import (
+    DetectionConfig,
+    class_gate,
+    detect_videos,
+    mixed_tcam,
+    thresholds,
+    tracks_of,
+    video_scores,
+)
 from tc3net.errors import UserError, run_main
 from tc3net.inference import RawScores, Scorer
 from tc3net.intervals import Detections, GroundTruth
@@ -110,7 +118,8 @@ def score_features(
         classes: class names.
         base: time base of all of them.
     """
-    scored = [scorer(tf.RaggedTensor.from_row_lengths(f, [len(f)])) for f in videos.values()]
+    scored = [scorer.with_streams(tf.RaggedTensor.from_row_lengths(f, [len(f)])) for f in videos.values()]
+    joined = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
     lengths = np.array([len(f) for f in videos.values()], np.int64)
     count = len(videos)
     ids, times = np.zeros(0, np.int64), np.zeros(0)
@@ -119,8 +128,6 @@ def score_features(
         classes=classes,
         video_ids=tuple(videos),
         row_splits=np.concatenate([[0], np.cumsum(lengths)]),
-        tcam=np.concatenate([tcam for tcam, _ in scored]),
-        pooled=np.concatenate([pooled for _, pooled in scored]),
         top_k_divisor=scorer.top_k_divisor,
         fps=np.full(count, base.fps),
         frames_per_segment=np.full(count, base.frames_per_segment),
@@ -128,6 +135,10 @@ def score_features(
         duration_s=np.array([base.duration_s(int(length)) for length in lengths]),
         labels=np.zeros((count, len(classes)), np.float32),
         ground_truth=GroundTruth(classes, (), ids, ids, times, times, ids, times, times),
+        tcam=joined["tcam"],
+        tcam_rgb=joined["tcam_rgb"],
+        tcam_flow=joined["tcam_flow"],
+        pooled=joined["pooled"],
     )
 
 
@@ -149,33 +160,37 @@ def draw_video(
         config: how they were made.
         instances: (class, start s, end s), or None where unknown.
     """
-    tcam = scores.ragged_tcam(video, video + 1)
+    tcam = mixed_tcam(scores.ragged_tcams(video, video + 1), config)
     probability = video_scores(tf.constant(scores.pooled[video : video + 1]), config).numpy()[0]
     means = top_k_mean(tcam, divisor=scores.top_k_divisor, rounding=config.detection_top_k)
-    gate, eta = class_gate(means, config).numpy()[0], thresholds(tcam, config).numpy()[0]
+    gate = class_gate(means, config).numpy()[0]
     mine = np.flatnonzero(detections.video == video)
     annotated = {name for name, _, _ in instances or ()}
     shown = [c for c, name in enumerate(scores.classes) if name in annotated or c in detections.label[mine]]
     shown = sorted(shown, key=lambda c: (scores.classes[c] not in annotated, -probability[c]))[:MAX_PANELS]
+    shown = shown or [int(probability.argmax())]
+    curves = tracks_of(tcam, tf.constant([[0, c] for c in shown], tf.int64), config)
+    etas = thresholds(curves, config).numpy()
     tracks = []
-    for c in shown or [int(probability.argmax())]:
+    for position, c in enumerate(shown):
         name = scores.classes[c]
         found = [i for i in mine if detections.label[i] == c]
         tracks.append(
             ClassTrack(
                 name=name,
                 probability=float(probability[c]),
-                tcam=scores.tcam_of(video)[:, c],
-                threshold=float(eta[c]) if gate[c] else None,
+                tcam=curves[position].numpy(),
+                thresholds=etas[position].tolist() if gate[c] else [],
                 detections=[(detections.start_s[i], detections.end_s[i], detections.score[i]) for i in found],
                 instances=None if instances is None else [(s, e) for label, s, e in instances if label == name],
             )
         )
     edges = boundaries_s(
-        np.arange(len(scores.tcam_of(video)) + 1),
+        np.arange(len(tracks[0].tcam) + 1),
         fps=scores.fps[video],
         frames_per_segment=scores.frames_per_segment[video],
         stride_frames=scores.stride_frames[video],
+        cells_per_segment=config.upsampling,
     )
     plot_timeline(path, scores.video_ids[video], edges, tracks)
 

@@ -17,19 +17,26 @@ from tc3net.errors import UserError
 
 
 def boundaries_s(
-    boundary: np.ndarray, *, fps: np.ndarray, frames_per_segment: np.ndarray, stride_frames: np.ndarray
+    boundary: np.ndarray,
+    *,
+    fps: np.ndarray,
+    frames_per_segment: np.ndarray,
+    stride_frames: np.ndarray,
+    cells_per_segment: int = 1,
 ) -> np.ndarray:
     """Seconds at which segment cells begin; cell `b` ends where cell `b + 1` begins.
 
     Args:
-        boundary: [n] integer, segment boundary.
+        boundary: [n] integer, cell boundary.
         fps, frames_per_segment, stride_frames: [n] or scalar, time base of each one's video.
+        cells_per_segment: equal parts that each segment's cell is divided into, and `boundary` counts.
 
     Returns:
         [n] float64, seconds.
     """
     margin_frames = (np.asarray(frames_per_segment, np.float64) - stride_frames) / 2
-    return (np.asarray(boundary, np.float64) * stride_frames + margin_frames) / fps
+    frames = np.asarray(boundary, np.float64) * stride_frames / cells_per_segment
+    return (frames + margin_frames) / fps
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ class ClassTrack:
     Attributes:
         name: class name.
         probability: video-level score.
-        tcam: [s] fused T-CAM.
-        threshold: η, or None where the class did not pass the class filter.
+        tcam: [s] T-CAM, as it is thresholded.
+        thresholds: η, ascending; none where the class did not pass the class filter.
         detections: (start s, end s, score).
         instances: (start s, end s), or None where there is no annotation.
     """
@@ -35,7 +35,7 @@ class ClassTrack:
     name: str
     probability: float
     tcam: np.ndarray
-    threshold: float | None
+    thresholds: Sequence[float]
     detections: Sequence[tuple[float, float, float]]
     instances: Sequence[tuple[float, float]] | None
 
@@ -46,7 +46,7 @@ def plot_timeline(path: str | Path, title: str, boundaries_s: np.ndarray, tracks
     Args:
         path: file to write.
         title: e.g. the video's id.
-        boundaries_s: [s + 1] seconds, where segments begin, and the end.
+        boundaries_s: [s + 1] seconds, where the T-CAM's segments (or parts of them) begin, and the end.
         tracks: one per panel, at least one.
     """
     heights = [ratio for _ in tracks for ratio in (3, 1)]
@@ -73,11 +73,12 @@ def plot_timeline(path: str | Path, title: str, boundaries_s: np.ndarray, tracks
 def _draw_tcam(axis: plt.Axes, boundaries_s: np.ndarray, track: ClassTrack) -> None:
     """The class score as steps, one per segment, and the threshold."""
     axis.stairs(track.tcam, boundaries_s, color=CURVE, linewidth=1.2, baseline=None, label="T-CAM (class score)")
-    if track.threshold is not None:
-        axis.axhline(track.threshold, color=THRESHOLD, linestyle="--", linewidth=1, label="threshold η")
-        above = np.where(track.tcam > track.threshold, track.tcam, track.threshold)
-        axis.stairs(above, boundaries_s, baseline=track.threshold, fill=True, color=CURVE, alpha=0.25)
-    note = "" if track.threshold is not None else "; filtered out, not detected in this video"
+    for position, eta in enumerate(track.thresholds):
+        label = None if position else "threshold η"
+        axis.axhline(eta, color=THRESHOLD, linestyle="--", linewidth=1, label=label)
+        above = np.where(track.tcam > eta, track.tcam, eta)
+        axis.stairs(above, boundaries_s, baseline=eta, fill=True, color=CURVE, alpha=0.25 / len(track.thresholds))
+    note = "" if track.thresholds else "; filtered out, not detected in this video"
     axis.set_title(
         f"{track.name}  (video-level score {track.probability:.2f}{note})", loc="left", fontsize=10, parse_math=False
     )

@@ -108,7 +108,7 @@ class Validation:
 
     def _assess(self, split: Split) -> Assessment:
         """Localization where the videos have annotated instances, classification always."""
-        scores = score_videos(self._scorer, split)
+        scores = score_videos(self._scorer, split, keep_streams=self._detection.needs_streams)
         return assess(scores, self._detection, self._protocols if len(scores.ground_truth) else ())
 
     def __call__(self) -> Evaluation:

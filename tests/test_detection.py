@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tc3net import detection
-from tc3net.detection import DetectionConfig, class_gate, detect, detect_videos, thresholds, video_scores
+from tc3net.detection import DetectionConfig, class_gate, detect, detect_videos, detector, thresholds, video_scores
 from tc3net.inference import RawScores
 from tc3net.intervals import GroundTruth
 
@@ -29,6 +28,16 @@ CONFIGS = st.builds(
     score_gamma=st.sampled_from([1.0, 0.0, 0.5, -0.25]),
     min_segments=st.integers(1, 3),
     detection_top_k=st.sampled_from(["ceil", "floor"]),
+)
+PLUS = DetectionConfig(
+    smoothing="gaussian",
+    smoothing_segments=0.7,
+    upsampling=2,
+    threshold="range",
+    threshold_levels="0.3,0.4,0.5",
+    score="contrast",
+    nms="hard",
+    nms_tiou=0.2,
 )
 
 
@@ -49,7 +58,7 @@ def ragged(videos: list[np.ndarray]) -> tf.RaggedTensor:
 
 def found(videos: list[np.ndarray], config: DetectionConfig = DetectionConfig(), divisor: int = 8) -> list[Found]:
     columns = {name: column.numpy() for name, column in detect(ragged(videos), config, divisor).items()}
-    assert list(columns) == ["video", "label", "start_segment", "end_segment", "score"]
+    assert list(columns) == ["video", "label", "start_cell", "end_cell", "score"]
     return list(zip(*(column.tolist() for column in columns.values())))
 
 
@@ -178,9 +187,13 @@ def test_gate_and_thresholds_in_closed_form() -> None:
     assert class_gate(means, DetectionConfig()).numpy().tolist() == [[True, True, True, False, False], [False] * 5]
     half = class_gate(means, DetectionConfig(class_filter="half_of_best"))
     assert half.numpy().tolist() == [[True, False, True, False, False], [False] * 5]
-    tcam = ragged([np.array([[1.0, -4], [3, 0], [2, -2]]), np.array([[7.0, 8]])])
-    assert thresholds(tcam, DetectionConfig()).numpy().tolist() == [[2, -2], [7, 8]]
-    assert thresholds(tcam, DetectionConfig(threshold="zero")).numpy().tolist() == [[0, 0], [0, 0]]
+    tracks = tf.ragged.constant([[1.0, 3, 2], [-4.0, 0, -2], [7.0], [8.0, 0, 4, 12, 4]])
+    assert thresholds(tracks, DetectionConfig()).numpy().tolist() == [[2], [-2], [7], [6]]
+    assert thresholds(tracks, DetectionConfig(threshold="zero")).numpy().tolist() == [[0]] * 4
+    levels = DetectionConfig(threshold="range", threshold_levels="0.25,0.75")
+    assert thresholds(tracks, levels).numpy().tolist() == [[1.5, 2.5], [-3, -1], [7, 7], [3, 9]]
+    levels = DetectionConfig(threshold="quantile", threshold_levels="0,0.25,0.625")
+    assert thresholds(tracks, levels).numpy().tolist() == [[1, 1.5, 2.25], [-4, -3, -1.5], [7, 7, 7], [0, 4, 6]]
 
 
 def test_graph_and_eager_execution_agree() -> None:
@@ -192,9 +205,7 @@ def test_graph_and_eager_execution_agree() -> None:
     )
     for batch in (videos, videos[:1], videos[1:2]):
         columns = {name: value.numpy().tolist() for name, value in compiled(ragged(batch)).items()}
-        assert list(zip(*(columns[n] for n in ("video", "label", "start_segment", "end_segment", "score")))) == found(
-            batch
-        )
+        assert list(zip(*(columns[n] for n in ("video", "label", "start_cell", "end_cell", "score")))) == found(batch)
 
 
 # Whole data sets, in seconds -----------------------------------------------------------------------------------------
@@ -245,13 +256,15 @@ def test_all_videos_in_seconds_are_each_videos_segments_in_its_time_base(
 def test_memory_saving_portions_of_videos_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     scores = raw_scores([rng.normal(size=(length, 4)) for length in (9, 1, 20, 0, 13, 5, 8)])
-    whole = dataclasses.asdict(detect_videos(scores, DetectionConfig()))
-    assert len(whole["video"]) > 20
-    for portion in (1, 2, 3):
-        monkeypatch.setattr(detection, "_VIDEOS_PER_CALL", portion)
-        part = dataclasses.asdict(detect_videos(scores, DetectionConfig()))
-        for name, values in whole.items():
-            np.testing.assert_array_equal(values, part[name])
+    for config in (DetectionConfig(), PLUS):
+        monkeypatch.undo()
+        whole = dataclasses.asdict(detect_videos(scores, config))
+        assert len(whole["video"]) > 20
+        for cells in (1, 4 * 10, 4 * 21, 4 * 30 * 4):
+            monkeypatch.setattr(detector, "_CELLS_PER_CALL", cells)
+            part = dataclasses.asdict(detect_videos(scores, config))
+            for name, values in whole.items():
+                np.testing.assert_array_equal(values, part[name])
 
 
 def test_video_level_scores_are_a_pmf_of_the_fused_tcam_or_a_sum_of_three() -> None:

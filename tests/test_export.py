@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tc3net.detection import DetectionConfig, detect, to_seconds, video_scores
+from tc3net.detection import DetectionConfig, detect, mixed_tcam, to_seconds, video_scores
 from tc3net.export import export
 from tc3net.inference import Scorer
 from tc3net.model import ModelConfig, ThreeCNet
@@ -77,16 +78,46 @@ def test_a_process_without_tc3net_gets_the_models_numbers(model: ThreeCNet, expo
     tcam = tf.RaggedTensor.from_row_lengths(rows, LENGTHS)
     np.testing.assert_allclose(found["tcam"], tcam.to_tensor(), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found["video_scores"], video_scores(pooled, RUN.detection), rtol=1e-5)
-    columns = {name: column.numpy() for name, column in detect(tcam, RUN.detection).items()}
+    assert_detections(found, model, ragged, RUN.detection)
+
+
+def test_every_refinement_is_exported_too(model: ThreeCNet, tmp_path: Path) -> None:
+    config = DetectionConfig(
+        rgb_weight=0.5,
+        class_filter="all",
+        max_classes=2,
+        smoothing="savgol",
+        smoothing_segments=2.0,
+        upsampling=3,
+        threshold="quantile",
+        threshold_levels="0.3,0.5,0.7",
+        score="contrast",
+        score_scale="range",
+        score_class="probability",
+        nms="soft",
+    )
+    serve = tf.saved_model.load(str(export(model, RUN, tmp_path / "tc3net", config, MOST))).signatures[
+        "serving_default"
+    ]
+    features = padded_features(np.nan)
+    found = serve(features=tf.constant(features), lengths=tf.constant(LENGTHS, tf.int64))
+    found = {name: value.numpy() for name, value in found.items()}
+    assert_detections(found, model, tf.RaggedTensor.from_tensor(features, lengths=LENGTHS), config)
+
+
+def assert_detections(found: Any, model: ThreeCNet, features: tf.RaggedTensor, config: DetectionConfig) -> None:
+    """The served detections are those of the library, best first."""
+    tcam = mixed_tcam(model(features, training=False), config)
+    columns = {name: column.numpy() for name, column in detect(tcam, config).items()}
     base = {name: np.full(len(LENGTHS), value) for name, value in vars(RUN.time_base).items()}
-    expected = to_seconds(columns, video_ids=["w", "x", "y", "z"], **base)
+    expected = to_seconds(columns, video_ids=["w", "x", "y", "z"], **base, cells_per_segment=config.upsampling)
     assert len(expected) > MOST  # the limit is exercised
     for video in range(len(LENGTHS)):
         mine = [i for i in (-expected.score).argsort(kind="stable") if expected.video[i] == video][:MOST]
         assert found["num_detections"][video] == len(mine)
         kept = slice(0, len(mine))
         np.testing.assert_array_equal(found["detection_classes"][video, kept], expected.label[mine])
-        np.testing.assert_allclose(found["detection_scores"][video, kept], expected.score[mine], rtol=1e-5)
+        np.testing.assert_allclose(found["detection_scores"][video, kept], expected.score[mine], rtol=1e-4, atol=1e-5)
         times = np.stack([expected.start_s[mine], expected.end_s[mine]], axis=1)
         np.testing.assert_allclose(found["detection_segments"][video, kept], times, rtol=1e-5)
         assert not found["detection_scores"][video, len(mine) :].any()

@@ -130,6 +130,47 @@ def test_scores_without_any_annotation_come_back_exactly(saved: tuple[Path, RawS
     assert_equal_scores(load_scores(path), scores)
 
 
+def test_the_streams_are_kept_on_request_and_come_back_exactly(dataset_dir: Path, model: ThreeCNet) -> None:
+    split, path = open_split(dataset_dir, "test"), dataset_dir / "scores.npz"
+    without, kept = (score_videos(Scorer(model), split, keep_streams=keep) for keep in (False, True))
+    assert without.tcam_rgb is without.tcam_flow is None
+    np.testing.assert_array_equal(without.tcam, kept.tcam)
+    weights = [np.asarray(weight) for weight in model.fusion.weights_by_stream]  # no temporal filter: a weighted sum
+    np.testing.assert_allclose(
+        weights[0] * kept.tcam_rgb + weights[1] * kept.tcam_flow, kept.tcam, rtol=1e-5, atol=1e-6
+    )
+    for scores in (without, kept):
+        save_scores(path, scores)
+        assert_equal_scores(load_scores(path), scores)
+        assert load_scores(path).subset == "test"
+    assert set(kept.ragged_tcams(0, 2)) == {"tcam_fused", "tcam_rgb", "tcam_flow"}
+    with pytest.raises(UserError, match="--keep_streams"):
+        without.check_streams()
+
+
+def test_scores_of_format_1_are_still_read(saved: tuple[Path, RawScores]) -> None:
+    path, scores = saved
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "subset"}
+    np.savez(path, **{**arrays, "format": np.asarray(1)})
+    assert_equal_scores(load_scores(path), replace(scores, subset=""))
+
+
+def test_scores_of_some_videos_are_those_videos_scores(scores: RawScores) -> None:
+    some = scores.of_videos({scores.video_ids[4], scores.video_ids[2], "another"})
+    assert some.video_ids == some.ground_truth.video_ids == (scores.video_ids[2], scores.video_ids[4])
+    for mine, theirs in ((0, 2), (1, 4)):
+        np.testing.assert_array_equal(some.tcam_of(mine), scores.tcam_of(theirs))
+        np.testing.assert_array_equal(some.pooled[mine], scores.pooled[theirs])
+        for field in ("label", "start_s", "end_s"):
+            values, other = getattr(some.ground_truth, field), getattr(scores.ground_truth, field)
+            np.testing.assert_array_equal(
+                values[some.ground_truth.video == mine], other[scores.ground_truth.video == theirs]
+            )
+    assert some.ground_truth.ambiguous_video.tolist() == [0]
+    assert_equal_scores(scores.of_videos(scores.video_ids), scores)
+
+
 def test_nothing_on_disk_is_pickled(saved: tuple[Path, RawScores]) -> None:
     with np.load(saved[0], allow_pickle=False) as archive:
         assert {archive[name].dtype.hasobject for name in archive.files} == {False}
@@ -193,7 +234,7 @@ def test_a_file_of_another_kind_is_named(saved: tuple[Path, RawScores], kind: st
     elif kind == "other_archive":
         np.savez(path, a=np.zeros(3))
     elif kind == "other_format":
-        np.savez(path, **{**arrays, "format": np.asarray(2)})
+        np.savez(path, **{**arrays, "format": np.asarray(3)})
     elif kind == "field_missing":
         np.savez(path, **{name: array for name, array in arrays.items() if name != "pooled"})
     elif kind == "field_unknown":

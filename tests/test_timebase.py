@@ -84,3 +84,13 @@ def test_durations_in_closed_form() -> None:
 def test_impossible_values_are_refused_by_the_name_of_their_flag(name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"--{name}"):
         TimeBase(**{name: value})
+
+
+@settings(deadline=None, max_examples=100)
+@given(TIME_BASES, st.integers(1, 64), st.integers(0, 5000))
+def test_parts_of_a_cell_begin_and_end_with_it(base: TimeBase, parts: int, segment: int) -> None:
+    whole = boundaries_s(np.array([segment, segment + 1]), **vars(base))
+    cells = boundaries_s(np.arange(segment * parts, (segment + 1) * parts + 1), **vars(base), cells_per_segment=parts)
+    assert cells[0] == whole[0]  # exactly: a boundary between segments is one number, however finely they are divided
+    assert cells[-1] == whole[1]
+    np.testing.assert_allclose(np.diff(cells), base.stride_frames / base.fps / parts, rtol=1e-6)

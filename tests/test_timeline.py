@@ -20,11 +20,11 @@ SURE, UNSURE = (1.28, 3.2, 2.0), (7.68, 8.96, 1.0)
 
 def track(
     tcam: np.ndarray = TCAM,
-    threshold: float | None = 0.1,
+    thresholds: tuple[float, ...] = (0.1,),
     detections: tuple[tuple[float, float, float], ...] = (SURE, UNSURE),
     instances: tuple[tuple[float, float], ...] | None = ((1.28, 3.2),),
 ) -> ClassTrack:
-    return ClassTrack("Jump", 0.87, tcam, threshold, detections, instances)
+    return ClassTrack("Jump", 0.87, tcam, thresholds, detections, instances)
 
 
 def picture(path: Path, *tracks: ClassTrack, title: str = "video_1") -> np.ndarray:
@@ -90,15 +90,15 @@ def test_detections_of_equal_scores_are_all_drawn_as_certain(tmp_path: Path) -> 
     assert where(two, DETECTION).sum() == pytest.approx(2 * where(one, DETECTION).sum(), rel=0.05)
 
 
-@pytest.mark.parametrize("threshold", [None, 0.3])
-def test_constant_scores_and_filtered_out_classes_are_drawn(tmp_path: Path, threshold: float | None) -> None:
-    flat = track(np.full(20, 0.3, np.float32), threshold, detections=(), instances=None)
+@pytest.mark.parametrize("thresholds", [(), (0.3,), (-0.5, 0.3, 0.4)])
+def test_constant_scores_and_filtered_out_classes_are_drawn(tmp_path: Path, thresholds: tuple[float, ...]) -> None:
+    flat = track(np.full(20, 0.3, np.float32), thresholds, detections=(), instances=None)
     image = picture(tmp_path / "a.png", flat)
     assert 0.005 < (image < 0.9).any(axis=2).mean() < 0.6
 
 
 def test_a_video_of_one_segment_is_drawn(tmp_path: Path) -> None:
-    single = ClassTrack("Run", 1.0, np.ones(1, np.float32), 0.0, [(0.0, 0.64, 1.0)], None)
+    single = ClassTrack("Run", 1.0, np.ones(1, np.float32), (0.0,), [(0.0, 0.64, 1.0)], None)
     plot_timeline(tmp_path / "a.png", "short", EDGES[:2], [single])
     assert where(matplotlib.image.imread(tmp_path / "a.png")[:, :, :3], DETECTION).any()
 

@@ -1,0 +1,140 @@
+"""Detections of a batch (graph code, also exported) and of all videos of raw scores, in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tc3net import ragged_ops
+from tc3net.detection.config import DetectionConfig
+from tc3net.detection.proposals import local_score, propose
+from tc3net.detection.suppression import hard_nms, soft_nms
+from tc3net.detection.tracks import class_gate, log_probabilities, mixed_tcam, thresholds, tracks_of
+from tc3net.inference import RawScores
+from tc3net.intervals import Detections
+from tc3net.timebase import boundaries_s
+
+
+def class_score(top_k_means: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
+    """The class part of the scores, [N, C] -> [N, C]: top-k means, their softmax over the classes, or its logarithm."""
+    if config.score_class == "top_k_mean":
+        return top_k_means
+    logarithm = log_probabilities(top_k_means)
+    return tf.cast(tf.exp(logarithm) if config.score_class == "probability" else logarithm, top_k_means.dtype)
+
+
+def detect(tcam: tf.RaggedTensor, config: DetectionConfig, top_k_divisor: int = 8) -> dict[str, tf.Tensor]:
+    """Runs of the T-CAM above its thresholds, for the classes that pass the filter, scored, and thinned out by NMS.
+
+    With the defaults: maximal runs of segments with a T-CAM strictly above the midpoint (Sec. 3.5). A constant T-CAM
+    is nowhere above its own midpoint and gives no detection. What is found in a video does not depend on the others.
+
+    Args:
+        tcam: [N, (s), C] ragged, the T-CAM that detection reads (`mixed_tcam`). Top-k means are taken of it as it is,
+            peaks and means of its smoothed and upsampled tracks.
+        config: every choice.
+        top_k_divisor: k = s / divisor.
+
+    Returns:
+        Columns of n detections ordered by class, video, start, the longer first: `video`, `label`, `start_cell`,
+        `end_cell` (exclusive), all [n] int64, and `score` [n] float32. A segment has `config.upsampling` cells.
+    """
+    top_k_means = ragged_ops.top_k_mean(tcam, divisor=top_k_divisor, rounding=config.detection_top_k)  # [N, C]
+    label_video = tf.where(tf.transpose(class_gate(top_k_means, config)))  # [P, 2], ordered by class, then video
+    pairs = tf.reverse(label_video, axis=[1])
+    tracks = tracks_of(tcam, pairs, config)
+    found = propose(tracks, thresholds(tracks, config), config.min_segments * config.upsampling)
+    pair = tf.gather(pairs, found.track)  # [n, 2]
+    score = local_score(tracks, found, config)
+    score = score + config.score_gamma * tf.gather_nd(class_score(top_k_means, config), pair)
+    if config.nms == "soft":
+        score = soft_nms(found, score, config.nms_sigma)
+    origin = tf.gather(tracks.row_starts(), found.track)
+    columns = {
+        "video": pair[:, 0],
+        "label": pair[:, 1],
+        "start_cell": found.start - origin,
+        "end_cell": found.end - origin,
+        "score": score,
+    }
+    if config.nms == "hard":
+        kept = hard_nms(found, score, config.nms_tiou)
+        columns = {name: tf.boolean_mask(column, kept) for name, column in columns.items()}
+    return columns
+
+
+def to_seconds(
+    columns: dict[str, np.ndarray],
+    *,
+    video_ids: Sequence[str],
+    fps: np.ndarray,
+    frames_per_segment: np.ndarray,
+    stride_frames: np.ndarray,
+    cells_per_segment: int = 1,
+) -> Detections:
+    """Detections in seconds, each by its video's time base.
+
+    Args:
+        columns: what `detect` returned, as NumPy arrays.
+        video_ids: names of the N videos.
+        fps, frames_per_segment, stride_frames: [N].
+        cells_per_segment: `upsampling` of the config.
+    """
+    video = np.asarray(columns["video"], np.int64)
+    start_s, end_s = (
+        boundaries_s(
+            columns[name],
+            fps=np.asarray(fps)[video],
+            frames_per_segment=np.asarray(frames_per_segment)[video],
+            stride_frames=np.asarray(stride_frames)[video],
+            cells_per_segment=cells_per_segment,
+        )
+        for name in ("start_cell", "end_cell")
+    )
+    return Detections(
+        video_ids=tuple(video_ids),
+        video=video,
+        label=np.asarray(columns["label"], np.int64),
+        start_s=start_s,
+        end_s=end_s,
+        score=np.asarray(columns["score"], np.float64),
+    )
+
+
+_CELLS_PER_CALL = 1 << 23  # bounds the memory of detect(): cells x classes at a time, unless one video has more
+
+
+def detect_videos(scores: RawScores, config: DetectionConfig) -> Detections:
+    """Detections of all videos of raw scores, in seconds, ordered by video, class, start, the longer first.
+
+    Args:
+        scores: V videos.
+        config: every choice.
+
+    Raises:
+        UserError: the single streams' T-CAMs are asked for, and the scores have none.
+    """
+    scores.check_streams(config.needs_streams)
+    rows_per_call = max(1, _CELLS_PER_CALL // (config.upsampling * len(scores.classes)))
+    parts: list[dict[str, np.ndarray]] = []
+    first = 0
+    while first < len(scores.video_ids) or not parts:
+        reached = np.searchsorted(scores.row_splits, scores.row_splits[first] + rows_per_call, side="right") - 1
+        last = min(max(int(reached), first + 1), len(scores.video_ids))
+        tcam = mixed_tcam(scores.ragged_tcams(first, last), config)
+        part = {name: column.numpy() for name, column in detect(tcam, config, scores.top_k_divisor).items()}
+        part["video"] = part["video"] + first
+        parts.append(part)
+        first = last
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.lexsort((-columns["end_cell"], columns["start_cell"], columns["label"], columns["video"]))
+    return to_seconds(
+        {name: column[order] for name, column in columns.items()},
+        video_ids=scores.video_ids,
+        fps=scores.fps,
+        frames_per_segment=scores.frames_per_segment,
+        stride_frames=scores.stride_frames,
+        cells_per_segment=config.upsampling,
+    )

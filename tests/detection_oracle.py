@@ -1,0 +1,163 @@
+"""Detection as its docstrings define it, in float64 NumPy: one video, class, cell and detection at a time.
+
+Independent of tc3net.detection: no shared code, no ragged tensors, no prefix sums; NMS is the textbook's loop.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def top_k_mean(column: Array, divisor: int, rounding: str) -> float:
+    k = math.ceil(len(column) / divisor) if rounding == "ceil" else max(len(column) // divisor, 1)
+    return float(np.mean(sorted(column)[-k:]))
+
+
+def passes(label: int, means: Array, config: Any) -> bool:
+    """The class filter, for one class of one video."""
+    if config.class_filter != "all" and not means[label] > 0:
+        return False
+    if config.class_filter == "half_of_best" and not means[label] > means.max() / 2:
+        return False
+    if config.min_probability > 0 and probability(label, means) < config.min_probability:
+        return False
+    better = sum(m > means[label] or (m == means[label] and j < label) for j, m in enumerate(means))
+    return config.max_classes == 0 or better < config.max_classes
+
+
+def probability(label: int, means: Array) -> float:
+    return float(1 / np.exp(means - means[label]).sum())
+
+
+def smoothed(column: Array, config: Any) -> Array:
+    if config.smoothing == "none":
+        return column
+    width = config.smoothing_segments
+    reach = math.ceil(3 * width) if config.smoothing == "gaussian" else int(width)
+    result = []
+    for t in range(len(column)):
+        steps = np.arange(max(-t, -reach), min(len(column) - 1 - t, reach) + 1)
+        window = column[t + steps]
+        if config.smoothing == "gaussian":
+            weights = np.exp(-(steps**2) / (2 * width**2))
+            result.append((weights * window).sum() / weights.sum())
+        else:
+            result.append(np.polyval(np.polyfit(steps, window, min(2, len(steps) - 1)), 0.0))
+    return np.array(result)
+
+
+def upsampled(column: Array, factor: int) -> Array:
+    middles = np.arange(len(column)) + 0.5
+    return np.interp((np.arange(len(column) * factor) + 0.5) / factor, middles, column)
+
+
+def etas(track: Array, config: Any) -> list[float]:
+    low, high = track.min(), track.max()
+    levels = [float(text) for text in config.threshold_levels.split(",")]
+    return {
+        "zero": lambda: [0.0],
+        "midpoint": lambda: [(low + high) / 2],
+        "range": lambda: [low + level * (high - low) for level in levels],
+        "quantile": lambda: [float(np.quantile(track, level)) for level in levels],
+    }[config.threshold]()
+
+
+def maximal_runs(track: Array, eta: float) -> set[tuple[int, int]]:
+    found, start = set(), None
+    for t in range(len(track) + 1):
+        if t < len(track) and track[t] > eta:
+            start = t if start is None else start
+        elif start is not None:
+            found.add((start, t))
+            start = None
+    return found
+
+
+def local_score(track: Array, start: int, end: int, config: Any) -> float:
+    values = track
+    if config.score_scale == "range":
+        span = track.max() - track.min()
+        values = (track - track.min()) / span if span > 0 else np.zeros_like(track)
+    inside = values[start:end]
+    if config.score == "peak":
+        return float(inside.max())
+    if config.score == "mean":
+        return float(inside.mean())
+    width = math.ceil(config.contrast_border * (end - start))
+    border = [values[t] for t in range(len(values)) if start - width <= t < start or end <= t < end + width]
+    return float(inside.mean() - (np.mean(border) if border else 0.0))
+
+
+def tiou(a: tuple[int, int], b: tuple[int, int]) -> float:
+    common = max(0, min(a[1], b[1]) - max(a[0], b[0]))
+    return common / (a[1] - a[0] + b[1] - b[0] - common)
+
+
+def suppressed(spans: list[tuple[int, int]], scores: list[float], config: Any) -> list[tuple[int, int, float]]:
+    """Greedy NMS of one class in one video; of equal scores the one that starts first, then the longer one."""
+    left = dict(zip(spans, scores))
+    result = []
+    while left:
+        best = min(left, key=lambda span: (-left[span], span[0], -span[1]))
+        result.append((*best, left.pop(best)))
+        for other in list(left):
+            overlap = tiou(best, other)
+            if config.nms == "hard" and overlap > config.nms_tiou:
+                del left[other]
+            elif config.nms == "soft" and left[other] > 0:
+                left[other] *= math.exp(-(overlap**2) / config.nms_sigma)
+    return result
+
+
+def detections(tcam: Array, config: Any, divisor: int = 8) -> list[tuple[int, int, int, float]]:
+    """(class, start cell, end cell, score) of one video [s, C], ordered by class, start, the longer first."""
+    if len(tcam) == 0:
+        return []
+    tcam = tcam.astype(np.float64)
+    means = np.array([top_k_mean(column, divisor, config.detection_top_k) for column in tcam.T])
+    result = []
+    for label, column in enumerate(tcam.T):
+        if not passes(label, means, config):
+            continue
+        track = upsampled(smoothed(column, config), config.upsampling)
+        spans = set().union(*(maximal_runs(track, eta) for eta in etas(track, config)))
+        spans = {(a, b) for a, b in spans if b - a >= config.min_segments * config.upsampling}
+        ordered = sorted(spans, key=lambda span: (span[0], -span[1]))
+        by_class = {
+            "top_k_mean": means[label],
+            "probability": probability(label, means),
+            "log_probability": math.log(probability(label, means)),
+        }[config.score_class]
+        scores = [local_score(track, a, b, config) + config.score_gamma * by_class for a, b in ordered]
+        final = [(a, b, s) for (a, b), s in zip(ordered, scores)]
+        if config.nms != "none":
+            final = sorted(suppressed(ordered, scores, config), key=lambda d: (d[0], -d[1]))
+        result += [(label, a, b, s) for a, b, s in final]
+    return result
+
+
+def closest_tie(tcam: Array, config: Any, divisor: int = 8) -> float:
+    """The smallest difference, other than 0, on which a decision about this video turns.
+
+    Below rounding errors of float32 the graph and this file may decide differently, and neither would be wrong.
+    """
+    if len(tcam) == 0:
+        return math.inf
+    tcam = tcam.astype(np.float64)
+    means = np.array([top_k_mean(column, divisor, config.detection_top_k) for column in tcam.T])
+    gaps = [np.abs(np.subtract.outer(means, means)).ravel(), means, means - means.max() / 2]
+    gaps += [np.array([probability(j, means) - config.min_probability for j in range(len(means))])]
+    for column in tcam.T:
+        track = upsampled(smoothed(column, config), config.upsampling)
+        gaps += [track - eta for eta in etas(track, config)]
+        spans = sorted(set().union(*(maximal_runs(track, eta) for eta in etas(track, config))))
+        scores = np.array([local_score(track, a, b, config) for a, b in spans])
+        overlapping = [(i, j) for i, a in enumerate(spans) for j, b in enumerate(spans) if i < j and tiou(a, b) > 0]
+        gaps += [np.array([scores[i] - scores[j] for i, j in overlapping])]
+    sizes = np.abs(np.concatenate(gaps))
+    return float(sizes[sizes > 0].min(initial=math.inf))
