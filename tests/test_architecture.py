@@ -21,8 +21,8 @@ STAGES = {
         "annotations_json", "metrics_log", "ragged_ops", "losses", "centers", "schedules", "optimizers", "averaging",
         "streams", "input_pipeline", "holdout", "selection", "model_checks", "model", "checkpoints", "trainer",
         "inference",
-        "detection", "evaluation", "scored", "assess", "validation", "results", "runs", "timeline",
-        "train", "evaluate", "predict", "export", "demo",
+        "detection", "evaluation", "scored", "assess", "tuning", "validation", "results", "runs", "timeline",
+        "train", "evaluate", "tune", "predict", "export", "demo",
     ),
     "data_prep": (
         "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",
@@ -35,7 +35,7 @@ STAGES = {
     ),
 }  # fmt: skip
 COMMANDS = {
-    "tc3net.train", "tc3net.evaluate", "tc3net.predict", "tc3net.export", "tc3net.demo",
+    "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.export", "tc3net.demo",
     "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
 }  # fmt: skip
 # What data preparation shares with training: the record format, time, files, errors, and the version number.

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tc3net.checkpoints import restore_network
+from tc3net.holdout import divide
 from tc3net.inference import load_scores
 from tc3net.input_pipeline import InputConfig, open_split, training_batches
 from tc3net.metrics_log import read_metrics
@@ -133,6 +134,67 @@ def test_predict_on_feature_files_equals_evaluation(work: Path, tmp_path: Path) 
             for a, b in zip(found[video], expected[video]):
                 assert a["segment"] == b["segment"]
                 assert a["score"] == pytest.approx(b["score"], rel=1e-4, abs=1e-5)
+
+
+def test_tune_writes_a_flagfile_that_the_other_commands_accept(work: Path, tmp_path: Path) -> None:
+    run, data = f"--run_dir={work / 'run'}", f"--dataset_dir={work / 'dataset'}"
+    out, videos = tmp_path / "tuned", tmp_path / "videos.txt"
+    screen = command(
+        "tc3net.tune", run, data, "--subset=validation", f"--output_dir={out}", "--budget=12", "--min_segments=2"
+    )
+    for text in ("was trained on these videos", "12 settings tried", "before", "best", "standard error"):
+        assert text in screen
+    tuning = json.loads((out / "tuning.json").read_text())
+    assert tuning["fixed"] == ["min_segments"]
+    assert len(tuning["trials"]) == 12
+    assert {trial["settings"]["min_segments"] for trial in tuning["trials"]} == {2}
+    flagfile = f"--flagfile={out / 'detection.cfg'}"
+    command("tc3net.evaluate", run, data, flagfile, f"--output_dir={tmp_path / 'evaluation'}")
+    chosen = [trial for trial in tuning["trials"] if trial["accepted"]][-1]
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert metrics["detection"] == chosen["settings"]
+    command("tc3net.export", run, flagfile, f"--export_dir={tmp_path / 'models'}")
+    features = sorted((work / "raw" / "features" / "rgb").glob("*test*"))[0]
+    files = [f"--rgb={features}", f"--flow={str(features).replace('rgb', 'flow')}"]
+    command("tc3net.predict", run, flagfile, *files, f"--output_dir={tmp_path / 'predicted'}")
+
+    command("tc3net.evaluate", run, data, "--subset=validation", f"--output_dir={tmp_path / 'train'}")
+    scores = load_scores(tmp_path / "train" / "raw_scores.npz")
+    videos.write_text("\n".join(scores.video_ids[:6]) + "\n")
+    few = [
+        f"--scores={tmp_path / 'train' / 'raw_scores.npz'}",
+        f"--output_dir={out}",
+        f"--videos={videos}",
+        "--budget=2",
+    ]
+    screen = command("tc3net.tune", *few)
+    assert "Tuning on 6 videos of small" in screen
+    assert "--keep_streams" in screen
+    videos.write_text("nobody\n")
+    assert "1 not among the scored videos: ['nobody']" in command("tc3net.tune", *few, expect_failure=True)
+
+
+def test_tune_takes_the_videos_that_the_run_held_out(work: Path, tmp_path: Path) -> None:
+    run, data = f"--run_dir={tmp_path / 'run'}", f"--dataset_dir={work / 'dataset'}"
+    command(*TRAIN, data, run, "--holdout_fraction=0.5")
+    screen = command("tc3net.tune", run, data, f"--output_dir={tmp_path / 'tuned'}", "--budget=2")
+    split = open_split(work / "dataset", "validation")
+    held_out = divide(split, 0.5, 0)[1].num_videos
+    assert 4 <= held_out < split.num_videos
+    assert f"{held_out} videos of subset validation" in screen
+    assert "was trained on" not in screen
+    assert (tmp_path / "tuned" / "detection.cfg").is_file()
+
+
+def test_tune_refuses_the_test_videos(work: Path, tmp_path: Path) -> None:
+    run, data = f"--run_dir={work / 'run'}", f"--dataset_dir={work / 'dataset'}"
+    scores = tmp_path / "raw_scores.npz"
+    command("tc3net.evaluate", run, data, f"--output_dir={tmp_path}")
+    out = f"--output_dir={tmp_path / 'tuned'}"
+    for arguments in ([run, data, "--subset=test"], [f"--scores={scores}"], [f"--scores={scores}", run]):
+        assert "is the test subset" in command("tc3net.tune", *arguments, out, expect_failure=True)
+    assert "held out no training videos" in command("tc3net.tune", run, data, out, expect_failure=True)
+    assert not (tmp_path / "tuned").exists()
 
 
 def test_export_writes_a_saved_model(work: Path, tmp_path: Path) -> None:
