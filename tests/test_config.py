@@ -134,6 +134,17 @@ BAD_VALUES = [
     (TrainerConfig, "keep_checkpoints", [0]),
     (DetectionConfig, "score_gamma", [NAN, INF, -INF]),
     (DetectionConfig, "min_segments", [0, -1]),
+    (DetectionConfig, "fused_weight", [NAN, INF]),
+    (DetectionConfig, "rgb_weight", [NAN]),
+    (DetectionConfig, "flow_weight", [-INF]),
+    (DetectionConfig, "max_classes", [-1]),
+    (DetectionConfig, "min_probability", [-0.1, 1.1, NAN]),
+    (DetectionConfig, "smoothing_segments", [0.0, -1.0, 17.0, NAN, INF]),
+    (DetectionConfig, "upsampling", [0, 65]),
+    (DetectionConfig, "threshold_levels", ["a", "1", "0.5,0.5", "0.5,0.2", "-0.1", "nan"]),
+    (DetectionConfig, "contrast_border", [0.0, -1.0, NAN, INF]),
+    (DetectionConfig, "nms_tiou", [-0.1, 1.1, NAN]),
+    (DetectionConfig, "nms_sigma", [0.0, -1.0, NAN, INF]),
 ]
 
 
@@ -143,6 +154,12 @@ BAD_VALUES = [
 def test_an_impossible_setting_is_refused_by_the_name_of_its_flag(config_class: type, name: str, value: Any) -> None:
     with pytest.raises(UserError, match=rf"--{name}={value}\b"):
         config_class(**{name: value})
+
+
+def test_settings_that_only_clash_together_are_refused_too() -> None:
+    for choices in ({"smoothing": "savgol", "smoothing_segments": 1.5}, {"threshold_levels": ""}):
+        with pytest.raises(UserError, match=f"--{list(choices)[-1]}=.*; expected"):
+            DetectionConfig(**choices)
 
 
 LIMITS = [
@@ -228,6 +245,17 @@ def test_the_defaults_are_the_papers_choices_for_thumos14(flagfiles: dict[str, d
         "video_scores": "fused",
         "score_gamma": 1.0,
         "min_segments": 1,
+        "fused_weight": 1.0,
+        "rgb_weight": 0.0,
+        "flow_weight": 0.0,
+        "max_classes": 0,
+        "min_probability": 0.0,
+        "smoothing": "none",
+        "upsampling": 1,
+        "score": "peak",
+        "score_scale": "none",
+        "score_class": "top_k_mean",
+        "nms": "none",
         "max_segments": 0,
         # Not stated in the paper; the reference code's.
         "crop_segments": 750,
@@ -285,6 +313,13 @@ def test_the_activitynet_flagfile_differs_in_exactly_the_documented_choices(
     }
 
 
+def test_the_plus_flagfile_says_every_detection_setting_and_nothing_else() -> None:
+    """So that every command that detects accepts it."""
+    lines = (ROOT / "configs" / "thumos14_plus.cfg").read_text().splitlines()
+    given = [line.lstrip("-").split("=")[0] for line in lines if line.startswith("--")]
+    assert given == [field.name for field in dataclasses.fields(DetectionConfig)]
+
+
 @pytest.mark.parametrize("name", CONVERSION_FLAGFILES)
 def test_every_conversion_flagfile_gives_valid_options(name: str) -> None:
     values = flags.FlagValues()
@@ -302,5 +337,6 @@ def test_a_flagfile_begins_with_the_command_that_uses_it(name: str) -> None:
     comments = [line for line in lines if line.startswith("#")]
     assert lines[: len(comments)] == comments
     command = "data_prep.convert" if name in CONVERSION_FLAGFILES else "tc3net.train"
+    command = "tc3net.evaluate" if name == "thumos14_plus.cfg" else command
     if name != "paper.cfg":  # which is only used by others
         assert f"python -m {command} --flagfile=configs/{name} " in "\n".join(comments)
