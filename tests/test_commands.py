@@ -153,7 +153,6 @@ def test_tune_writes_a_flagfile_that_the_other_commands_accept(work: Path, tmp_p
     chosen = [trial for trial in tuning["trials"] if trial["accepted"]][-1]
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["detection"] == chosen["settings"]
-    command("tc3net.export", run, flagfile, f"--export_dir={tmp_path / 'models'}")
     features = sorted((work / "raw" / "features" / "rgb").glob("*test*"))[0]
     files = [f"--rgb={features}", f"--flow={str(features).replace('rgb', 'flow')}"]
     command("tc3net.predict", run, flagfile, *files, f"--output_dir={tmp_path / 'predicted'}")
