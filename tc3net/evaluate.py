@@ -42,8 +42,9 @@ from tc3net.evaluation import (
 from tc3net.inference import RawScores, Scorer, load_scores, save_scores, score_videos
 from tc3net.input_pipeline import open_split
 from tc3net.intervals import AnnotatedVideos
+from tc3net.provenance import versions
 from tc3net.results import FIGURE_TIOU, write_analysis, write_comparison, write_evaluation
-from tc3net.runs import CheckpointChoice, check_same_classes, load_model, load_run, versions
+from tc3net.runs import CheckpointChoice, check_same_classes, load_model, load_run
 from tc3net.scored import (
     DETECTIONS,
     RAW_SCORES,

@@ -26,7 +26,8 @@ from tc3net.config import define_flags, from_flags
 from tc3net.detection import DetectionConfig, detect, mixed_tcam, video_scores
 from tc3net.errors import UserError, run_main
 from tc3net.model import ThreeCNet
-from tc3net.runs import CheckpointChoice, RunInfo, load_model, versions
+from tc3net.provenance import versions
+from tc3net.runs import CheckpointChoice, RunInfo, load_model
 from tc3net.timebase import TimeBase
 
 FLAGS = flags.FLAGS

@@ -20,6 +20,7 @@ import tensorflow as tf
 from tc3net import schema
 from tc3net.config import option
 from tc3net.errors import UserError
+from tc3net.strategies import check_divisible
 
 _HEADER_BYTES = 12  # TFRecord framing: uint64 length, uint32 checksum of it
 _FOOTER_BYTES = 4  # uint32 checksum of the payload
@@ -230,20 +231,12 @@ def _training_video(split: Split, config: InputConfig, position: tf.Tensor, vide
         **_targets(parsed, split.manifest),
         # A batch meant to be cropped trains no counts even where its videos happen to be short (Sec. 4.1).
         "full_length": ~cropped & (count == length),
+        "video": video,
     }
 
 
-def check_divisible(batch_size: int, num_replicas: int) -> None:
-    """Raises UserError unless the global batch can be shared equally among the replicas."""
-    if batch_size % num_replicas:
-        raise UserError(
-            f"--batch_size={batch_size} cannot be divided among {num_replicas} devices. "
-            f"Choose a multiple of {num_replicas}, or --strategy=one_device."
-        )
-
-
 def training_batches(
-    split: Split, config: InputConfig, *, start_step: int = 0, num_replicas: int = 1
+    split: Split, config: InputConfig, *, start_step: int = 0, num_replicas: int = 1, worker: tuple[int, int] = (0, 1)
 ) -> tf.data.Dataset:
     """Endless ragged batches for training.
 
@@ -252,10 +245,11 @@ def training_batches(
         config: batch size, crops, seed.
         start_step: training step of the first batch.
         num_replicas: under a strategy each element is one replica's share, batch_size / num_replicas videos, in turn.
+        worker: this process, of how many; it gets the shares of its own replicas only.
 
     Returns:
         Dataset of dicts: `features` [N, (s), 2D] ragged float32; `labels`, `counts` [N, C] float32; `counts_known`
-        [N, C] bool; `full_length` [N] bool.
+        [N, C] bool; `full_length` [N] bool; `video` [N] int64, position in the subset.
 
     Raises:
         UserError: the batch cannot be divided among the replicas.
@@ -271,12 +265,18 @@ def training_batches(
     order = tf.data.Dataset.range(first // videos, tf.int64.max).flat_map(permutation).skip(first % videos)
     positions = tf.data.Dataset.range(first, tf.int64.max)
     dataset = tf.data.Dataset.zip((positions, order))
+    here, workers = worker
+    if workers > 1:
+        dataset = dataset.filter(lambda p, _: p % config.batch_size * workers // config.batch_size == here)
     dataset = dataset.map(
         lambda position, video: _training_video(split, config, position, video),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    return dataset.ragged_batch(config.batch_size // num_replicas).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.ragged_batch(config.batch_size // num_replicas)
+    # Endless, so that a strategy need not ask all replicas before each step whether there is another batch.
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(split: Split, batch_size: int = 8) -> tf.data.Dataset:

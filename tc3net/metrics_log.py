@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tc3net.files import atomic_path
+from tc3net.observers import Evaluation, IntervalFacts, Observer
 
 
-class MetricsLog:
+class MetricsLog(Observer):
     """`metrics.jsonl`: append-only, one JSON object per line.
 
     Args:
@@ -30,6 +31,24 @@ class MetricsLog:
         self.entries.append(entry)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+
+    def evaluations(self) -> dict[int, float]:
+        """Step -> the value that selects the best checkpoint."""
+        return {entry["step"]: entry["selection"] for entry in self.entries if "selection" in entry}
+
+    def on_log(self, facts: IntervalFacts) -> None:
+        """Step, speed, mean losses."""
+        speed = {
+            "steps_per_second": facts.steps_per_second,
+            "segments_per_second": facts.segments_per_second,
+            "input_wait_share": facts.input_wait_share,
+        }
+        self.append({"step": facts.step, **speed, **facts.means, **facts.others})
+
+    def on_evaluation(self, step: int, evaluation: Evaluation, best: bool) -> None:
+        """Step, the selecting value, every scalar."""
+        entry = {"step": step, "selection": evaluation.selection, "selected_by": evaluation.selected_by}
+        self.append({**entry, "evaluation": evaluation.scalars})
 
 
 def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:

@@ -261,6 +261,7 @@ class ThreeCNet(keras.Model):
         Returns:
             Scalars over the *global* batch, the same on every replica: `loss` (Eq. 1, weighted) and each term
             unweighted, by the names of `term_names`; `count_videos`, how many videos the count terms saw;
+            `segments`, how many rows the batch had;
             `learning_rate`; `gradient_norm`, global, of the loss alone and before clipping; and where there is a
             center loss `center_norm_rgb` and `center_norm_flow`, the centers' mean length.
         """
@@ -288,8 +289,9 @@ class ThreeCNet(keras.Model):
             update_centers(
                 self.centers[name], center.offset_sum, center.pair_count, self.loss_config.center_learning_rate
             )
-        values = replica.all_reduce(add, [loss, *(shares[name] for name in names)])
-        result = dict(zip(("loss", *names), values))
+        segments = tf.cast(tf.shape(batch["features"].flat_values)[0], tf.float32)
+        values = replica.all_reduce(add, [loss, *(shares[name] for name in names), segments])
+        result = dict(zip(("loss", *names, "segments"), values))
         result["count_videos"] = weights[names.index("count_positive")] if "count_positive" in names else tf.zeros([])
         result.update(learning_rate=learning_rate, gradient_norm=gradient_norm)
         for name in centers:

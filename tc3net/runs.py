@@ -1,7 +1,7 @@
 """The run folder: a trained model and everything needed to use it or to train it again.
 
 flags.cfg         every flag, replayable with --flagfile
-run.json          classes, feature size, time base, architecture, detection defaults, versions
+run.json          classes, feature size, time base, architecture, detection defaults, seed, data checksum, versions
 metrics.jsonl     one JSON object per logging interval and per evaluation
 checkpoints/      the newest checkpoints        best/   the one with the best evaluation
 tensorboard/      event files
@@ -9,14 +9,10 @@ tensorboard/      event files
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import keras
-import tensorflow as tf
-
-import tc3net
 from tc3net.checkpoints import latest, restore_network
 from tc3net.config import option
 from tc3net.detection import DetectionConfig
@@ -56,7 +52,9 @@ class RunInfo:
         model: architecture.
         detection: how this run turns scores into detections unless told otherwise.
         training: every choice that influences the weights, to recognise the same run on resume.
-        versions: of tc3net, TensorFlow and Keras.
+        versions: of tc3net, TensorFlow, Keras and Python.
+        dataset_checksum: SHA-256 over the checksums of the data set's shards.
+        starts: one entry per start of the training command: command line, git revision, versions.
     """
 
     dataset: str
@@ -67,11 +65,8 @@ class RunInfo:
     detection: DetectionConfig
     training: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
-
-
-def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    return {"tc3net": tc3net.__version__, "tensorflow": tf.__version__, "keras": keras.__version__}
+    dataset_checksum: str = ""
+    starts: tuple[dict[str, Any], ...] = ()
 
 
 def save_run(run_dir: str | Path, run: RunInfo) -> None:
@@ -92,6 +87,7 @@ def load_run(run_dir: str | Path) -> RunInfo:
         raw["model"] = ModelConfig(**raw["model"])
         raw["detection"] = DetectionConfig(**raw["detection"])
         raw["classes"] = tuple(raw["classes"])
+        raw["starts"] = tuple(raw.get("starts", ()))
         return RunInfo(**raw)
     except (AttributeError, KeyError, TypeError, UserError) as error:
         raise UserError(
@@ -100,7 +96,7 @@ def load_run(run_dir: str | Path) -> RunInfo:
 
 
 def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
-    """Makes the run folder, or recognises it as an earlier part of the same run.
+    """Makes the run folder, or recognises it as an earlier part of the same run and notes this start in it.
 
     Args:
         run_dir: folder of the run.
@@ -122,6 +118,7 @@ def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
                     f"{folder} holds a run with another {name}: {_difference(found, wanted)}. "
                     "Choose another --run_dir, or give the earlier run's flags to resume it."
                 )
+        save_run(folder, replace(earlier, starts=(*earlier.starts, *run.starts)))
         return True
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no run. Choose another --run_dir.")

@@ -8,11 +8,13 @@ command again resumes an interrupted run.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+import tensorflow as tf
 from absl import flags
 
 from tc3net import config as config_module
@@ -22,15 +24,17 @@ from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError, run_main
 from tc3net.files import atomic_path
 from tc3net.holdout import divide
-from tc3net.input_pipeline import InputConfig, check_divisible, open_split
+from tc3net.input_pipeline import InputConfig, open_split
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimizers import OptimizerConfig, make_optimizer
-from tc3net.runs import RunInfo, claim_run_dir, versions
+from tc3net.provenance import dataset_checksum, start_record, versions
+from tc3net.runs import RunInfo, claim_run_dir
 from tc3net.schedules import ScheduleConfig, make_schedule
 from tc3net.schema import Manifest
 from tc3net.selection import SelectionConfig
-from tc3net.trainer import Trainer, TrainerConfig, make_strategy
+from tc3net.strategies import check_divisible, is_chief, make_strategy
+from tc3net.trainer import Trainer, TrainerConfig
 from tc3net.validation import Validation, describe_selection
 
 FLAGS = flags.FLAGS
@@ -145,6 +149,8 @@ def describe_run(settings: Settings, manifest: Manifest) -> RunInfo:
         detection=settings.detection,
         training={**choices, "train_subset": FLAGS.train_subset, "shards": shards},
         versions=versions(),
+        dataset_checksum=dataset_checksum(manifest),
+        starts=(start_record(),),
     )
 
 
@@ -161,6 +167,23 @@ def compile_model(model: ThreeCNet, settings: Settings) -> None:
     )
 
 
+def print_last_words(step: int, stopped_by: signal.Signals | None, selected_by: str) -> None:
+    """Says how the run ended, and what to do next."""
+    if stopped_by is not None:
+        print(
+            f"Stopped by {stopped_by.name} after step {step}; everything is saved in {FLAGS.run_dir}. "
+            "The same command resumes the run."
+        )
+        return
+    if selected_by:
+        print(f"{FLAGS.run_dir}/best holds the checkpoint selected by {selected_by}.")
+    print(
+        f"Finished. Evaluate with: python -m tc3net.evaluate --run_dir={FLAGS.run_dir} "
+        f"--dataset_dir={FLAGS.dataset_dir} --subset={FLAGS.test_subset or FLAGS.train_subset}"
+        f"{' --checkpoint=best' if FLAGS.holdout_fraction else ''}"
+    )
+
+
 def main(argv: Sequence[str]) -> None:
     """Checks everything, then trains."""
     del argv
@@ -173,15 +196,18 @@ def main(argv: Sequence[str]) -> None:
             f"{FLAGS.dataset_dir} knows no counts, so the counting loss would never act. Train with --beta=0, or "
             "convert the data with annotated instances."
         )
+    if settings.trainer.deterministic:
+        tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(settings.trainer.strategy)
-    replicas = strategy.num_replicas_in_sync
+    replicas, chief = strategy.num_replicas_in_sync, is_chief(strategy)
     check_divisible(settings.inputs.batch_size, replicas)
     held_out = None
     if settings.selection.holdout_fraction:
         split, held_out = divide(split, settings.selection.holdout_fraction, settings.inputs.seed)
-    claim_run_dir(FLAGS.run_dir, describe_run(settings, manifest))
-    with atomic_path(Path(FLAGS.run_dir) / "flags.cfg") as path:
-        path.write_text(replayable_flags(), encoding="utf-8")
+    if chief:
+        claim_run_dir(FLAGS.run_dir, describe_run(settings, manifest))
+        with atomic_path(Path(FLAGS.run_dir) / "flags.cfg") as path:
+            path.write_text(replayable_flags(), encoding="utf-8")
 
     with strategy.scope():
         model = ThreeCNet(len(manifest.classes), manifest.feature_dim, settings.model, seed=settings.inputs.seed)
@@ -192,20 +218,19 @@ def main(argv: Sequence[str]) -> None:
         evaluate = Validation(
             model, settings.detection, FLAGS.protocols, test=test_split, held_out=held_out, selection=selection
         )
-    print(
-        f"{manifest.title}: {split.num_videos} training videos"
-        f"{f' and {held_out.num_videos} held out' if held_out else ''}, {len(manifest.classes)} classes, "
-        f"{manifest.feature_dim} features per stream, {replicas} device(s)",
-        flush=True,
-    )
-    Trainer(model, strategy, settings.trainer, FLAGS.run_dir, evaluate).train(split, settings.inputs)
-    if selected_by:
-        print(f"{FLAGS.run_dir}/best holds the checkpoint selected by {selected_by}.")
-    print(
-        f"Finished. Evaluate with: python -m tc3net.evaluate --run_dir={FLAGS.run_dir} "
-        f"--dataset_dir={FLAGS.dataset_dir} --subset={FLAGS.test_subset or FLAGS.train_subset}"
-        f"{' --checkpoint=best' if held_out else ''}"
-    )
+    if chief:
+        print(
+            f"{manifest.title}: {split.num_videos} training videos"
+            f"{f' and {held_out.num_videos} held out' if held_out else ''}, {len(manifest.classes)} classes, "
+            f"{manifest.feature_dim} features per stream, {replicas} device(s)",
+            flush=True,
+        )
+    trainer = Trainer(model, strategy, settings.trainer, FLAGS.run_dir, evaluate)
+    stopped_by = trainer.train(split, settings.inputs)
+    if chief:
+        print_last_words(trainer.step, stopped_by, selected_by)
+    if stopped_by is not None:
+        raise SystemExit(128 + stopped_by)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,37 @@
 """The training loop: steps, logging, periodic evaluation, checkpoints, resume; the same for one and many devices.
 
-It knows no loss and no metric by name: the model's `update` reports values, and the caller passes a function that
-evaluates. Settings come from dataclasses, never from flags.
+It knows no loss and no metric by name: the model's `update` reports values, the caller passes a function that
+evaluates, and observers show what happens. Settings come from dataclasses, never from flags.
 """
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from tc3net.checkpoints import CheckpointFolder
+from tc3net.checkpoints import CheckpointFolder, step_of
 from tc3net.config import option
+from tc3net.divergence import explain, variables_not_finite
 from tc3net.errors import UserError
 from tc3net.input_pipeline import InputConfig, Split, readable, training_batches
+from tc3net.interruption import Interrupted, Interruptions
+from tc3net.interval import LogInterval
 from tc3net.metrics_log import MetricsLog
 from tc3net.model import ThreeCNet
+from tc3net.observers import Evaluation, Observer, TensorBoardLog, TerminalLog
 from tc3net.selection import Progress
+from tc3net.strategies import STRATEGIES, from_chief, is_chief, num_workers
+
+# Workers act on a request to stop this many steps after it was passed round, so that none waits for the device.
+_NOTICE_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -33,13 +44,19 @@ class TrainerConfig:
     early_stopping_patience: int = option(
         0, "Evaluations without a better one (by --selection) after which training stops; 0: never."
     )
-    checkpoint_every: int = option(500, "Steps between two checkpoints; there is one at the end in any case.")
+    checkpoint_every: int = option(
+        500, "Steps between two checkpoints; one is also saved before each evaluation and at the end."
+    )
     keep_checkpoints: int = option(3, "How many of the newest checkpoints are kept.")
     strategy: str = option(
         "auto",
-        "Devices: mirrored (all GPUs of this machine, tf.distribute.MirroredStrategy), one_device, or auto: mirrored "
-        "where there are at least two GPUs.",
-        choices=("auto", "one_device", "mirrored"),
+        "Devices: one_device; mirrored (all GPUs of this machine, tf.distribute.MirroredStrategy); multi_worker "
+        "(several machines, tf.distribute.MultiWorkerMirroredStrategy, described by TF_CONFIG); or auto: multi_worker "
+        "where TF_CONFIG names several machines, mirrored where there are at least two GPUs.",
+        choices=STRATEGIES,
+    )
+    deterministic: bool = option(
+        False, "Use only operations whose results are the same bits in every run on the same hardware; slower."
     )
 
     def __post_init__(self) -> None:
@@ -59,45 +76,19 @@ class TrainerConfig:
             )
 
 
-def make_strategy(name: str) -> tf.distribute.Strategy:
-    """The strategy for `--strategy`.
-
-    MirroredStrategy spans the GPUs or, where there are none, the logical CPU devices.
-    """
-    gpus = tf.config.list_logical_devices("GPU")
-    if name == "one_device" or (name == "auto" and len(gpus) < 2):
-        return tf.distribute.get_strategy()
-    devices = gpus or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What the caller's evaluation found.
-
-    Attributes:
-        scalars: TensorBoard tag -> value.
-        selection: the value that decides which checkpoint is best; higher is better.
-        summary: one line for the terminal.
-        selected_by: what `selection` measured, and on which videos.
-    """
-
-    scalars: dict[str, float]
-    selection: float
-    summary: str
-    selected_by: str = ""
-
-
 class Trainer:
     """Trains one compiled model in one run folder.
+
+    Under several workers each makes one, and all call `train`; the chief alone writes, evaluates and observes.
 
     Args:
         model: compiled inside `strategy.scope()`.
         strategy: from `make_strategy`.
         config: how long and how often.
-        run_dir: run folder, existing.
+        run_dir: run folder, existing; workers share it.
         evaluate: called after `eval_every` steps, after the last, and before the first (an untrained model's score
             tells what the numbers after it are worth); None for no evaluation.
+        observers: told what happens, beside the terminal, `metrics.jsonl` and TensorBoard.
     """
 
     def __init__(
@@ -107,119 +98,206 @@ class Trainer:
         config: TrainerConfig,
         run_dir: str | Path,
         evaluate: Callable[[], Evaluation] | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._model, self._strategy, self._config, self._evaluate = model, strategy, config, evaluate
+        self._workers, self._chief = num_workers(strategy), is_chief(strategy)
         folder = Path(run_dir)
         self._last = CheckpointFolder(folder / "checkpoints", model, keep=config.keep_checkpoints)
         self._best = CheckpointFolder(folder / "best", model, keep=1)
+        self._restore(folder)
+        self._observers: Sequence[Observer] = ()
+        if self._chief:
+            # Without a checkpoint the run begins again, and so does its log.
+            self._log = MetricsLog(folder, self.step if self._restored else -1)
+            self._observers = (TerminalLog(), self._log, TensorBoardLog(folder), *observers)
+            self._check_best()
+        self._train_step = self._make_train_step()
+
+    def _restore(self, folder: Path) -> None:
+        """Sets model, step and the unfinished logging interval to the newest checkpoint, which the chief chooses."""
+        path = self._last.newest_readable() if self._chief else None
+        step = from_chief(self._strategy, step_of(path) if path else -1)
+        self._restored = str(folder / "checkpoints" / f"step-{step}") if step >= 0 else None
+        self._interval = LogInterval()
         self.step = 0
-        restored = self._last.restore_latest()
-        if restored is not None:
-            self.step = int(model.optimizer.iterations)
-            print(f"Resuming after step {self.step} ({restored}).", flush=True)
-        # Without a checkpoint the run begins again, and so does its log.
-        self._log = MetricsLog(folder, -1 if restored is None else self.step)
-        past = [entry["selection"] for entry in self._log.entries if "selection" in entry]
-        self._progress = Progress(config.early_stopping_patience, past)
-        self._writers = {
-            name: tf.summary.create_file_writer(str(folder / "tensorboard" / name)) for name in ("train", "eval")
-        }
+        if self._restored:
+            self._interval = LogInterval(self._last.restore(self._restored) or ())
+            self.step = int(self._model.optimizer.iterations)
+
+    def _check_best(self) -> None:
+        """Compares `best` with the log, from which an interruption may have removed the newest entries."""
+        evaluations = self._log.evaluations()
+        self._progress = Progress(self._config.early_stopping_patience, evaluations.values())
+        best_steps = [step for step, value in evaluations.items() if value == self._progress.best]
+        path = self._best.newest_readable() if best_steps else None
+        if best_steps and (path is None or step_of(path) not in best_steps):
+            print(
+                f"warning: the best checkpoint of step {best_steps[0]} is not there any more (found: {path}); the next "
+                "evaluation replaces it.",
+                file=sys.stderr,
+            )
+            self._progress = Progress(self._config.early_stopping_patience)
+
+    def _make_train_step(self) -> Callable[[Any, tf.Tensor], dict[str, tf.Tensor]]:
+        """One step on all replicas: takes the batch and whether this worker was asked to stop."""
+        strategy, model, workers = self._strategy, self._model, self._workers
+
+        def replica_step(batch: Any, leaving: tf.Tensor) -> dict[str, tf.Tensor]:
+            values = model.update(batch)
+            if workers > 1:
+                replica = tf.distribute.get_replica_context()
+                values["leaving"] = replica.all_reduce(tf.distribute.ReduceOp.SUM, leaving)
+            return values
 
         @tf.function
-        def train_step(batch: Any) -> dict[str, tf.Tensor]:
-            values = strategy.run(model.update, args=(batch,))
+        def train_step(batch: Any, leaving: tf.Tensor) -> dict[str, tf.Tensor]:
+            values = strategy.run(replica_step, args=(batch, leaving))
             # Every replica reports the global values; take the first one's.
             return {name: strategy.experimental_local_results(value)[0] for name, value in values.items()}
 
-        self._train_step = train_step
+        return train_step
 
-    def train(self, split: Split, config: InputConfig) -> None:
-        """Runs the remaining steps.
+    def _batches(self, split: Split, config: InputConfig) -> Iterator[Any]:
+        """This process's batches from the current step on."""
+        replicas = self._strategy.num_replicas_in_sync
+
+        def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            worker = (context.input_pipeline_id, context.num_input_pipelines)
+            return training_batches(split, config, start_step=self.step, num_replicas=replicas, worker=worker)
+
+        if replicas == 1:
+            return readable(training_batches(split, config, start_step=self.step), split)
+        return readable(self._strategy.distribute_datasets_from_function(pipeline), split)
+
+    def train(self, split: Split, config: InputConfig) -> signal.Signals | None:
+        """Runs the remaining steps; SIGTERM and SIGINT end it after the current one, with a checkpoint.
 
         Args:
             split: training videos.
             config: how batches are drawn.
 
+        Returns:
+            The signal that ended it early, None where it finished.
+
         Raises:
-            UserError: the batch size does not fit the number of replicas, or a record is damaged.
+            UserError: the batch size does not fit the number of replicas, a record is damaged, a loss or a weight is
+                NaN or Inf, or another worker is gone.
         """
-        replicas = self._strategy.num_replicas_in_sync
+        batches = self._batches(split, config)
+        for observer in self._observers:
+            observer.on_start(self.step, self._restored)
+        finished = False
+        with Interruptions() as interruptions:
+            try:
+                finished = self._run(batches, split, config, interruptions)
+            except Interrupted:
+                pass  # during an evaluation, before which everything was saved
+            except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+                if self._workers == 1:
+                    raise
+                raise UserError(
+                    f"Another worker is gone ({error.message.splitlines()[0]}). Start the command on all machines "
+                    "again: the run resumes from its newest checkpoint."
+                ) from None
+        for observer in self._observers:
+            observer.on_end(self.step)
+        return None if finished else interruptions.received
 
-        def pipeline(_: Any) -> tf.data.Dataset:
-            return training_batches(split, config, start_step=self.step, num_replicas=replicas)
-
-        distribute = self._strategy.distribute_datasets_from_function
-        batches = readable(distribute(pipeline) if replicas > 1 else pipeline(None), split)
-        if self.step == 0:
-            self._run_evaluation()
-        pending: list[dict[str, tf.Tensor]] = []
-        started = time.monotonic()
-        done = self._stops_here()
+    def _run(self, batches: Iterator[Any], split: Split, config: InputConfig, interruptions: Interruptions) -> bool:
+        """The loop; returns whether it finished, rather than being interrupted."""
+        if self.step == 0 or self._is_evaluation_step():
+            self._run_evaluation(interruptions)
+        done = self._exhausted() or self.step >= self._config.iterations
+        notices: deque[tf.Tensor] = deque()
+        self._interval = LogInterval(self._interval.state())  # its time begins here
         while not done:
-            pending.append(self._train_step(next(batches)))
+            asked = time.monotonic()
+            batch = next(batches)
+            wait_s = time.monotonic() - asked
+            values = self._train_step(batch, tf.constant(float(interruptions.received is not None)))
             self.step += 1
-            last = self.step == self._config.iterations
-            if last or self.step % self._config.log_every == 0:
-                self._log_steps(pending, time.monotonic() - started)
-                pending, started = [], time.monotonic()
-            if last or (self._config.eval_every and self.step % self._config.eval_every == 0):
-                paused = time.monotonic()
-                self._run_evaluation()
-                started += time.monotonic() - paused
-            done = self._stops_here()
-            if done and pending:
-                self._log_steps(pending, time.monotonic() - started)
-            if done or self.step % self._config.checkpoint_every == 0:
-                self._last.save(self.step)
-        for writer in self._writers.values():
-            writer.flush()
+            stop = interruptions.received is not None
+            if self._workers > 1:
+                notices.append(values.pop("leaving"))
+                stop = len(notices) > _NOTICE_STEPS and bool(notices.popleft() > 0)
+            self._interval.add(values, wait_s)
+            done = self.step >= self._config.iterations
+            evaluate = self._is_evaluation_step()
+            save = done or stop or evaluate or self.step % self._config.checkpoint_every == 0
+            log = done or self.step % self._config.log_every == 0
+            if log or save:
+                self._check_losses(split, config)
+            if log:
+                self._log_interval()
+            with self._interval.paused():
+                if save:
+                    self._save(split, config)
+                if stop:
+                    break
+                if evaluate:
+                    self._run_evaluation(interruptions)
+                    done = done or self._exhausted()
+            if done and not log:
+                self._log_interval()
+        from_chief(self._strategy, 0)  # no worker leaves before the chief has saved and evaluated
+        return done and self._evaluated()
 
-    def _stops_here(self) -> bool:
-        """Whether all steps are done, or patience is exhausted."""
-        if self._progress.exhausted and self.step < self._config.iterations:
+    def _log_interval(self) -> None:
+        facts = self._interval.facts(self.step, self._config.iterations, self._model.term_names())
+        for observer in self._observers:
+            observer.on_log(facts)
+        self._interval = LogInterval()
+
+    def _is_evaluation_step(self) -> bool:
+        every = self._config.eval_every
+        at_end = self.step >= self._config.iterations
+        return self._evaluate is not None and (at_end or bool(every and self.step and self.step % every == 0))
+
+    def _evaluated(self) -> bool:
+        """Whether the evaluation that is due, if any, is in the log; the chief knows."""
+        known = self._chief and self.step in self._log.evaluations()
+        return not self._is_evaluation_step() or bool(from_chief(self._strategy, int(known)))
+
+    def _exhausted(self) -> bool:
+        """Whether patience is at an end, which the chief knows."""
+        if not self._config.early_stopping_patience:
+            return False
+        exhausted = bool(from_chief(self._strategy, int(self._chief and self._progress.exhausted)))
+        if exhausted and self._chief and self.step < self._config.iterations:
             print(
                 f"Stopped early after step {self.step}: the last {self._progress.since_best} evaluations were no "
                 f"better than the best one (--early_stopping_patience={self._config.early_stopping_patience}).",
                 flush=True,
             )
-        return self._progress.exhausted or self.step >= self._config.iterations
+        return exhausted
 
-    def _log_steps(self, values: list[dict[str, tf.Tensor]], seconds: float) -> None:
-        """Mean of each value over the interval; the count terms' over the steps whose batch had usable counts."""
-        columns = {name: [float(v[name]) for v in values] for name in values[0]}
-        counted = [videos > 0 for videos in columns.pop("count_videos")]
-        means = {}
-        for name, column in columns.items():
-            kept = [v for v, c in zip(column, counted) if c] if name.startswith("count") else column
-            if kept:
-                means[name] = sum(kept) / len(kept)
-        rate = len(values) / seconds
-        with self._writers["train"].as_default(self.step):
-            for name, value in means.items():
-                group = "loss" if name in self._model.term_names() else "optimization"
-                tf.summary.scalar(f"{group}/{name}" if name != "loss" else "loss", value)
-            tf.summary.scalar("steps_per_second", rate)
-        self._log.append({"step": self.step, "steps_per_second": rate, **means})
-        shown = (*self._model.term_names(), "learning_rate")
-        terms = "  ".join(f"{name} {value:.4g}" for name, value in means.items() if name in shown)
-        remaining = (self._config.iterations - self.step) / rate
-        print(
-            f"step {self.step}/{self._config.iterations}  {terms}  {rate:.2f} steps/s  {remaining:.0f} s left",
-            flush=True,
-        )
+    def _check_losses(self, split: Split, config: InputConfig) -> None:
+        """Raises UserError if a value of the interval is NaN or Inf. All workers see the same values."""
+        found = self._interval.first_not_finite()
+        if found is not None:
+            distance, names = found
+            raise explain(split, config, self.step - distance, names, self._restored)
 
-    def _run_evaluation(self) -> None:
-        """Evaluates, logs, and keeps the checkpoint if it is the best so far."""
-        if self._evaluate is None:
+    def _save(self, split: Split, config: InputConfig) -> None:
+        """Saves a checkpoint, unless a weight is NaN or Inf: the last update may have been bad after a finite loss."""
+        names = variables_not_finite(self._model)
+        if names:
+            raise explain(split, config, self.step, names, self._restored)
+        if self._chief:
+            self._restored = self._last.save(self.step, self._interval.state())
+
+    def _run_evaluation(self, interruptions: Interruptions) -> None:
+        """Evaluates unless the log has it already, and keeps the checkpoint if it is the best so far."""
+        if self._evaluate is None or not self._chief or self.step in self._log.evaluations():
             return
-        result = self._evaluate()
-        with self._writers["eval"].as_default(self.step):
-            for tag, value in result.scalars.items():
-                tf.summary.scalar(tag, value)
+        if self._workers > 1:  # the others are at work: the chief leaves together with them
+            result = self._evaluate()
+        else:
+            with interruptions.immediate():
+                result = self._evaluate()
         best = self._progress.add(result.selection)
         if best:
             self._best.save(self.step)
-        entry = {"step": self.step, "selection": result.selection, "selected_by": result.selected_by}
-        self._log.append({**entry, "evaluation": result.scalars})
-        note = f" (best so far by {result.selected_by})" if best else ""
-        print(f"evaluation at step {self.step}: {result.summary}{note}", flush=True)
+        for observer in self._observers:
+            observer.on_evaluation(self.step, result, best)

@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # A package inside (evaluation, annotations, features) is one stage; its own modules must be free of cycles.
 STAGES = {
     "tc3net": (
-        "host_memory", "errors", "files", "timebase", "config", "stack", "intervals", "schema", "activitynet_json",
-        "annotations_json", "metrics_log", "ragged_ops", "losses", "centers", "schedules", "optimizers", "averaging",
-        "streams", "input_pipeline", "holdout", "selection", "model_checks", "model", "checkpoints", "trainer",
-        "inference",
-        "detection", "evaluation", "scored", "assess", "tuning", "validation", "results", "runs", "timeline",
-        "train", "evaluate", "tune", "predict", "export", "demo",
+        "host_memory", "errors", "files", "timebase", "config", "stack", "strategies", "interruption", "intervals",
+        "schema", "activitynet_json", "annotations_json", "provenance", "observers", "metrics_log", "interval",
+        "ragged_ops", "losses", "centers", "schedules", "optimizers", "averaging", "streams", "input_pipeline",
+        "holdout", "selection", "model_checks", "model", "checkpoints", "divergence", "trainer", "inference",
+        "detection", "evaluation", "scored", "assess", "tuning", "validation", "results", "runs", "timeline", "train",
+        "evaluate", "tune", "predict", "export", "demo",
     ),
     "data_prep": (
         "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",

@@ -1,0 +1,156 @@
+"""Who watches a training run: the loop hands its facts to observers, and knows nothing of terminals or files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class IntervalFacts:
+    """What happened since the last log line.
+
+    Attributes:
+        step: steps done in all.
+        iterations: steps to do in all.
+        means: mean of the loss and of each term over the interval's steps; the count terms' over the steps whose
+            batch had usable counts.
+        others: mean of whatever else the steps reported (learning rate, norms).
+        steps: how many of the interval's steps this process ran (fewer than the interval's after a resume).
+        seconds: what those steps took, evaluations and checkpoints not included.
+        input_wait_s: seconds of those in which the loop waited for the next batch.
+        segments: segments in those steps' batches.
+    """
+
+    step: int
+    iterations: int
+    means: dict[str, float]
+    others: dict[str, float]
+    steps: int
+    seconds: float
+    input_wait_s: float
+    segments: int
+
+    @property
+    def steps_per_second(self) -> float:
+        """Training speed."""
+        return self.steps / self.seconds
+
+    @property
+    def segments_per_second(self) -> float:
+        """Training speed in segments, which does not depend on how long the videos of the interval were."""
+        return self.segments / self.seconds
+
+    @property
+    def input_wait_share(self) -> float:
+        """Fraction of the time spent waiting for the next batch; near 0 the input is fast enough."""
+        return self.input_wait_s / self.seconds
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the last step, at this speed."""
+        return (self.iterations - self.step) / self.steps_per_second
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the caller's evaluation found.
+
+    Attributes:
+        scalars: TensorBoard tag -> value.
+        selection: the value that decides which checkpoint is best; higher is better.
+        summary: one line for the terminal.
+        selected_by: what `selection` measured, and on which videos.
+    """
+
+    scalars: dict[str, float]
+    selection: float
+    summary: str
+    selected_by: str = ""
+
+
+class Observer:
+    """Is told what a run does; override what is of interest. Only the chief's observers are called."""
+
+    def on_start(self, step: int, checkpoint: str | None) -> None:
+        """The run begins, after `step` steps of an earlier part, restored from `checkpoint` (None: a new run)."""
+
+    def on_log(self, facts: IntervalFacts) -> None:
+        """A logging interval is over."""
+
+    def on_evaluation(self, step: int, evaluation: Evaluation, best: bool) -> None:
+        """The model was evaluated; `best` so far or not."""
+
+    def on_end(self, step: int) -> None:
+        """The run ends, finished or interrupted."""
+
+
+def hours(seconds: float) -> str:
+    """Duration as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+class TerminalLog(Observer):
+    """One plain line per event, for a terminal as for a pipe."""
+
+    def on_start(self, step: int, checkpoint: str | None) -> None:
+        """Says where a resumed run goes on."""
+        if checkpoint is not None:
+            print(f"Resuming after step {step} ({checkpoint}).", flush=True)
+
+    def on_log(self, facts: IntervalFacts) -> None:
+        """step 500/50000  loss 3.21  ...  0.31 steps/s  2710 segments/s  waiting for input 2 %  ETA 44:21:07."""
+        shown = {**facts.means, **{k: v for k, v in facts.others.items() if k == "learning_rate"}}
+        terms = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        print(
+            f"step {facts.step:>{len(str(facts.iterations))}}/{facts.iterations}  {terms}  "
+            f"{facts.steps_per_second:.2f} steps/s  {facts.segments_per_second:.0f} segments/s  "
+            f"waiting for input {100 * facts.input_wait_share:.0f} %  ETA {hours(facts.remaining_s)}",
+            flush=True,
+        )
+
+    def on_evaluation(self, step: int, evaluation: Evaluation, best: bool) -> None:
+        """evaluation at step 500: <summary>."""
+        note = f" (best so far by {evaluation.selected_by})" if best else ""
+        print(f"evaluation at step {step}: {evaluation.summary}{note}", flush=True)
+
+
+class TensorBoardLog(Observer):
+    """Event files `tensorboard/train` and `tensorboard/eval`.
+
+    Args:
+        run_dir: folder of the run.
+    """
+
+    def __init__(self, run_dir: str | Path) -> None:
+        self._writers = {
+            name: tf.summary.create_file_writer(str(Path(run_dir) / "tensorboard" / name)) for name in ("train", "eval")
+        }
+
+    def _write(self, writer: str, step: int, scalars: dict[str, float]) -> None:
+        with self._writers[writer].as_default(step):
+            for tag, value in scalars.items():
+                tf.summary.scalar(tag, value)
+
+    def on_log(self, facts: IntervalFacts) -> None:
+        """`loss`, `loss/<term>`, `optimization/...`, and speed."""
+        terms = {name if name == "loss" else f"loss/{name}": value for name, value in facts.means.items()}
+        speed = {
+            "steps_per_second": facts.steps_per_second,
+            "segments_per_second": facts.segments_per_second,
+            "input_wait_share": facts.input_wait_share,
+        }
+        others = {f"optimization/{name}": value for name, value in facts.others.items()}
+        self._write("train", facts.step, {**terms, **others, **speed})
+
+    def on_evaluation(self, step: int, evaluation: Evaluation, best: bool) -> None:
+        """What the evaluation reports."""
+        self._write("eval", step, evaluation.scalars)
+
+    def on_end(self, step: int) -> None:
+        """Brings everything to disk."""
+        for writer in self._writers.values():
+            writer.flush()
