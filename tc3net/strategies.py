@@ -6,8 +6,10 @@ alone writes the run folder. Nothing here knows the model or the data.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -106,12 +108,33 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
 
 
+@contextlib.contextmanager
+def all_present(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Around work that needs every worker.
+
+    Raises:
+        UserError: another one is gone. It takes seconds to be noticed.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        if num_workers(strategy) == 1:
+            raise
+        raise UserError(
+            f"Another worker is gone ({type(error).__name__}); if it failed, its own message says why. Start the "
+            "command on all machines again: the run resumes from its newest checkpoint."
+        ) from None
+
+
 def from_chief(strategy: tf.distribute.Strategy, value: int) -> int:
     """The chief's value, in every process; also a barrier, which none passes before all have reached it.
 
     Args:
         strategy: of the run. All of its processes must make the call.
         value: read in the chief's process only.
+
+    Raises:
+        UserError: another worker is gone.
     """
     if num_workers(strategy) == 1:
         return value
@@ -122,5 +145,6 @@ def from_chief(strategy: tf.distribute.Strategy, value: int) -> int:
         mine = tf.where(tf.equal(replica.replica_id_in_sync_group, 0), value, 0)
         return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(mine, tf.int64))
 
-    shared = tf.function(lambda: strategy.run(share))()
+    with all_present(strategy):
+        shared = tf.function(lambda: strategy.run(share))()
     return int(strategy.experimental_local_results(shared)[0])

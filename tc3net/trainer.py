@@ -28,7 +28,7 @@ from tc3net.metrics_log import MetricsLog
 from tc3net.model import ThreeCNet
 from tc3net.observers import Evaluation, Observer, TensorBoardLog, TerminalLog
 from tc3net.selection import Progress
-from tc3net.strategies import STRATEGIES, from_chief, is_chief, num_workers
+from tc3net.strategies import STRATEGIES, all_present, from_chief, is_chief, num_workers
 
 # Workers act on a request to stop this many steps after it was passed round, so that none waits for the device.
 _NOTICE_STEPS = 4
@@ -123,7 +123,7 @@ class Trainer:
         self.step = 0
         if self._restored:
             self._interval = LogInterval(self._last.restore(self._restored) or ())
-            self.step = int(self._model.optimizer.iterations)
+            self.step = step
 
     def _check_best(self) -> None:
         """Compares `best` with the log, from which an interruption may have removed the newest entries."""
@@ -147,7 +147,8 @@ class Trainer:
             values = model.update(batch)
             if workers > 1:
                 replica = tf.distribute.get_replica_context()
-                values["leaving"] = replica.all_reduce(tf.distribute.ReduceOp.SUM, leaving)
+                # The copy lies on the replica's device, which a lone replica's reduction asks for.
+                values["leaving"] = replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(leaving))
             return values
 
         @tf.function
@@ -178,7 +179,7 @@ class Trainer:
             config: how batches are drawn.
 
         Returns:
-            The signal that ended it early, None where it finished.
+            The signal that ended it early (here or at another worker), None where it finished.
 
         Raises:
             UserError: the batch size does not fit the number of replicas, a record is damaged, a loss or a weight is
@@ -188,21 +189,15 @@ class Trainer:
         for observer in self._observers:
             observer.on_start(self.step, self._restored)
         finished = False
-        with Interruptions() as interruptions:
+        with Interruptions() as interruptions, all_present(self._strategy):
             try:
                 finished = self._run(batches, split, config, interruptions)
             except Interrupted:
                 pass  # during an evaluation, before which everything was saved
-            except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
-                if self._workers == 1:
-                    raise
-                raise UserError(
-                    f"Another worker is gone ({error.message.splitlines()[0]}). Start the command on all machines "
-                    "again: the run resumes from its newest checkpoint."
-                ) from None
         for observer in self._observers:
             observer.on_end(self.step)
-        return None if finished else interruptions.received
+        # Where another worker was asked to stop, this one received nothing.
+        return None if finished else interruptions.received or signal.SIGTERM
 
     def _run(self, batches: Iterator[Any], split: Split, config: InputConfig, interruptions: Interruptions) -> bool:
         """The loop; returns whether it finished, rather than being interrupted."""

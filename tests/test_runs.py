@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,22 @@ def test_a_data_set_with_other_classes_or_features_is_refused() -> None:
         check_same_classes("run", RUN, "data", dataclasses.replace(manifest, classes=("a", "b", "c")))
     with pytest.raises(UserError, match="4 features per stream; data has 8"):
         check_same_classes("run", RUN, "data", dataclasses.replace(manifest, feature_dim=8))
+
+
+def test_every_start_is_noted(tmp_path: Path) -> None:
+    starts = [{"command_line": "python -m tc3net.train", "git_revision": name} for name in ("a", "b")]
+    for start in starts:
+        claim_run_dir(tmp_path, dataclasses.replace(RUN, starts=(start,), dataset_checksum="00"))
+    assert load_run(tmp_path) == dataclasses.replace(RUN, starts=tuple(starts), dataset_checksum="00")
+
+
+def test_a_description_without_provenance_is_read_and_resumed(tmp_path: Path) -> None:
+    """As earlier versions wrote it."""
+    claim_run_dir(tmp_path, RUN)
+    path = tmp_path / "run.json"
+    raw = json.loads(path.read_text())
+    del raw["starts"], raw["dataset_checksum"]
+    path.write_text(json.dumps(raw))
+    assert load_run(tmp_path) == RUN
+    assert claim_run_dir(tmp_path, dataclasses.replace(RUN, starts=({"git_revision": "c"},))) is True
+    assert load_run(tmp_path).starts == ({"git_revision": "c"},)
