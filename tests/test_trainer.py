@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -135,14 +137,30 @@ def test_restored_network_gives_the_same_scores(dataset_dir: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_any_number_of_replicas_gives_the_same_training(dataset_dir: Path, tmp_path: Path, replicas: int) -> None:
-    """20 steps without dropout: losses, centers and weights within 1e-5, though replicas hold different labels."""
+    """20 steps without dropout: losses, centers and weights within 1e-5, though replicas hold different videos.
+
+    Of four, one may hold no labelled video, or none whose counts are usable, while the others do.
+    """
     split = open_split(dataset_dir, "validation")
+    inputs = dataclasses.replace(INPUTS, max_segments=20)  # counts of longer videos are not usable
+    shares = [
+        (
+            int(tf.math.count_nonzero(tf.reduce_any(share["labels"] > 0, 1))),
+            int(tf.math.count_nonzero(share["full_length"])),
+        )
+        for share in training_batches(split, inputs, num_replicas=replicas).take(20 * replicas)
+    ]
+    steps = [shares[first : first + replicas] for first in range(0, len(shares), replicas)]
+    for kind in (0, 1):  # labelled videos, videos with usable counts
+        amounts = [{share[kind] for share in step} for step in steps]
+        unequal = [found for found in amounts if len(found) > 1]
+        assert unequal and (replicas == 2 or any(0 in found for found in unequal))
     config = TrainerConfig(iterations=20, log_every=1)
     results = []
     for name, strategy in (("one", tf.distribute.get_strategy()), ("many", mirrored(replicas))):
         with strategy.scope():
             model = make_model(dropout=0.0)
-        Trainer(model, strategy, config, tmp_path / name).train(split, INPUTS)
+        Trainer(model, strategy, config, tmp_path / name).train(split, inputs)
         results.append((weights_of(model), [e["loss"] for e in read_metrics(tmp_path / name)]))
     (one, one_losses), (many, many_losses) = results
     np.testing.assert_allclose(many_losses, one_losses, rtol=1e-5)
@@ -183,3 +201,31 @@ def test_a_damaged_record_ends_training_with_its_shard_named(dataset_dir: Path, 
     shard.write_bytes(bytes(content))
     with pytest.raises(UserError, match=r"validation-00000-of-00003\.tfrecord.*is damaged"):
         run(dataset_dir, tmp_path, 10)
+
+
+def test_a_run_on_two_replicas_resumes_on_any_number(dataset_dir: Path, tmp_path: Path) -> None:
+    """Without dropout the result does not depend on where it was interrupted and on what it went on."""
+    split = open_split(dataset_dir, "validation")
+
+    def part(name: str, strategy: tf.distribute.Strategy, iterations: int) -> dict[str, np.ndarray]:
+        with strategy.scope():
+            model = make_model(dropout=0.0)
+        Trainer(model, strategy, TrainerConfig(iterations=iterations), tmp_path / name).train(split, INPUTS)
+        return weights_of(model)
+
+    whole = part("whole", tf.distribute.get_strategy(), 6)
+    part("parts", mirrored(2), 2)
+    part("parts", mirrored(2), 4)
+    parts = part("parts", tf.distribute.get_strategy(), 6)
+    for name, value in whole.items():
+        assert oracle.relative_error(parts[name], value) < 1e-5, name
+
+
+def test_a_best_checkpoint_that_is_gone_is_replaced_loudly(
+    dataset_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(dataset_dir, tmp_path, 2, evaluations=[0.1, 0.5])
+    shutil.rmtree(tmp_path / "best")
+    run(dataset_dir, tmp_path, 4, evaluations=[0.4])
+    assert "the best checkpoint of step 2 is not there any more" in capsys.readouterr().err
+    assert latest(tmp_path / "best").endswith("step-4")
