@@ -1,9 +1,7 @@
 """From shards to ragged batches: cropped and full-length in turn for training, in file order for evaluation.
 
-Training reads videos by position. Position p of an endless sequence belongs to step p // batch_size; the video there
-is given by a permutation of epoch p // videos, the crop by (seed, p). Nothing depends on what was read before, so the
-batch of step t is a function of (seed, t), and a resumed run starts at any step without replaying data. Whether a
-batch is cropped or full-length is written into the batch, per video.
+Training reads videos by position, in the order and with the crops that `tc3net.drawing` gives. Whether a batch is
+cropped or full-length is written into the batch, per video.
 """
 
 from __future__ import annotations
@@ -18,49 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net import schema
-from tc3net.config import option
+from tc3net.drawing import InputConfig, draw_crop, draw_videos, endless
 from tc3net.errors import UserError
 from tc3net.strategies import check_divisible
 
 _HEADER_BYTES = 12  # TFRecord framing: uint64 length, uint32 checksum of it
 _FOOTER_BYTES = 4  # uint32 checksum of the payload
-_UNLIMITED = 2**31
-
-
-@dataclass(frozen=True)
-class InputConfig:
-    """How training batches are drawn. Segment limits are not stated in the paper; the reference code's are given."""
-
-    batch_size: int = option(32, "Videos per global batch (Sec. 4.1: 32).")
-    crop_segments: int = option(
-        750, "Longest crop in cropped batches, in segments (reference code: THUMOS14 750, ActivityNet 1.2 200)."
-    )
-    max_segments: int = option(
-        0,
-        "Videos longer than this many segments are cropped to it in full-length batches too, and then take no part in "
-        "the counting loss; 0: no limit (reference code: THUMOS14 2800, ActivityNet 1.2 400).",
-    )
-    batches: str = option(
-        "alternate",
-        "Batches in turn cropped and full-length (Sec. 4.1), or always one kind.",
-        choices=("alternate", "cropped", "full"),
-    )
-    seed: int = option(0, "Seed of initial weights, dropout, order of videos, and crops.")
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UserError(f"--batch_size={self.batch_size}; expected 1 or more (the paper uses 32).")
-        if self.crop_segments < 1:
-            raise UserError(f"--crop_segments={self.crop_segments}; expected 1 or more segments.")
-        if self.max_segments < 0:
-            raise UserError(f"--max_segments={self.max_segments}; expected 0 (no limit) or more.")
-        if 0 < self.max_segments < self.crop_segments:
-            raise UserError(
-                f"--max_segments={self.max_segments} is below --crop_segments={self.crop_segments}: full-length "
-                "batches would be cropped shorter than cropped ones. Raise --max_segments, or set 0 for no limit."
-            )
-        if not 0 <= self.seed < 2**31:
-            raise UserError(f"--seed={self.seed}; expected a value from 0 to 2^31 - 1.")
 
 
 @dataclass(frozen=True)
@@ -217,20 +178,11 @@ def _features(
 def _training_video(split: Split, config: InputConfig, position: tf.Tensor, video: tf.Tensor) -> dict[str, tf.Tensor]:
     """One video of a training batch."""
     parsed = schema.parse(_read_record(split, video))
-    step = position // config.batch_size
-    cropped = step % 2 == 0 if config.batches == "alternate" else tf.constant(config.batches == "cropped")
-    full_limit = config.max_segments or _UNLIMITED
-    limit = tf.where(cropped, tf.constant(config.crop_segments, tf.int64), tf.constant(full_limit, tf.int64))
-    length = parsed["num_segments"]
-    count = tf.minimum(length, limit)
-    start = tf.random.stateless_uniform(
-        [], seed=[config.seed, position], minval=0, maxval=length - count + 1, dtype=tf.int64
-    )
+    crop = draw_crop(config, position, parsed["num_segments"])
     return {
-        "features": _features(parsed, split.manifest, (start, count)),
+        "features": _features(parsed, split.manifest, (crop.start, crop.count)),
         **_targets(parsed, split.manifest),
-        # A batch meant to be cropped trains no counts even where its videos happen to be short (Sec. 4.1).
-        "full_length": ~cropped & (count == length),
+        "full_length": crop.full_length,
         "video": video,
     }
 
@@ -255,28 +207,13 @@ def training_batches(
         UserError: the batch cannot be divided among the replicas.
     """
     check_divisible(config.batch_size, num_replicas)
-    first = start_step * config.batch_size
-    videos = split.num_videos
-
-    def permutation(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.argsort(tf.random.stateless_uniform([videos], seed=[config.seed, -1 - epoch]), stable=True)
-        return tf.data.Dataset.from_tensor_slices(order)
-
-    order = tf.data.Dataset.range(first // videos, tf.int64.max).flat_map(permutation).skip(first % videos)
-    positions = tf.data.Dataset.range(first, tf.int64.max)
-    dataset = tf.data.Dataset.zip((positions, order))
-    here, workers = worker
-    if workers > 1:
-        dataset = dataset.filter(lambda p, _: p % config.batch_size * workers // config.batch_size == here)
+    dataset = draw_videos(config, split.num_videos, start_step=start_step, worker=worker)
     dataset = dataset.map(
         lambda position, video: _training_video(split, config, position, video),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    dataset = dataset.ragged_batch(config.batch_size // num_replicas)
-    # Endless, so that a strategy need not ask all replicas before each step whether there is another batch.
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return endless(dataset.ragged_batch(config.batch_size // num_replicas)).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(split: Split, batch_size: int = 8) -> tf.data.Dataset:

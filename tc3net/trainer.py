@@ -20,8 +20,10 @@ import tensorflow as tf
 from tc3net.checkpoints import CheckpointFolder, step_of
 from tc3net.config import option
 from tc3net.divergence import explain, variables_not_finite
+from tc3net.drawing import InputConfig
 from tc3net.errors import UserError
-from tc3net.input_pipeline import InputConfig, Split, readable, training_batches
+from tc3net.feature_cache import CACHES, TrainingSource
+from tc3net.input_pipeline import Split, readable
 from tc3net.interruption import Interrupted, Interruptions
 from tc3net.interval import LogInterval
 from tc3net.metrics_log import MetricsLog
@@ -54,6 +56,12 @@ class TrainerConfig:
         "(several machines, tf.distribute.MultiWorkerMirroredStrategy, described by TF_CONFIG); or auto: multi_worker "
         "where TF_CONFIG names several machines, mirrored where there are at least two GPUs.",
         choices=STRATEGIES,
+    )
+    cache: str = option(
+        "none",
+        "Where the training features are kept: none (read from disk for every step), host (in memory), or device (in "
+        "the memory of every device: a step then reads nothing from the host). Makes no difference to the results.",
+        choices=CACHES,
     )
     deterministic: bool = option(
         False, "Use only operations whose results are the same bits in every run on the same hardware; slower."
@@ -112,7 +120,6 @@ class Trainer:
             self._log = MetricsLog(folder, self.step if self._restored else -1)
             self._observers = (TerminalLog(), self._log, TensorBoardLog(folder), *observers)
             self._check_best()
-        self._train_step = self._make_train_step()
 
     def _restore(self, folder: Path) -> None:
         """Sets model, step and the unfinished logging interval to the newest checkpoint, which the chief chooses."""
@@ -139,12 +146,12 @@ class Trainer:
             )
             self._progress = Progress(self._config.early_stopping_patience)
 
-    def _make_train_step(self) -> Callable[[Any, tf.Tensor], dict[str, tf.Tensor]]:
+    def _make_train_step(self, fill: Callable[[Any], Any]) -> Callable[[Any, tf.Tensor], dict[str, tf.Tensor]]:
         """One step on all replicas: takes the batch and whether this worker was asked to stop."""
         strategy, model, workers = self._strategy, self._model, self._workers
 
         def replica_step(batch: Any, leaving: tf.Tensor) -> dict[str, tf.Tensor]:
-            values = model.update(batch)
+            values = model.update(fill(batch))
             if workers > 1:
                 replica = tf.distribute.get_replica_context()
                 # The copy lies on the replica's device, which a lone replica's reduction asks for.
@@ -159,16 +166,15 @@ class Trainer:
 
         return train_step
 
-    def _batches(self, split: Split, config: InputConfig) -> Iterator[Any]:
+    def _batches(self, source: TrainingSource, split: Split) -> Iterator[Any]:
         """This process's batches from the current step on."""
         replicas = self._strategy.num_replicas_in_sync
 
         def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            worker = (context.input_pipeline_id, context.num_input_pipelines)
-            return training_batches(split, config, start_step=self.step, num_replicas=replicas, worker=worker)
+            return source.batches(self.step, replicas, (context.input_pipeline_id, context.num_input_pipelines))
 
         if replicas == 1:
-            return readable(training_batches(split, config, start_step=self.step), split)
+            return readable(source.batches(self.step, 1), split)
         return readable(self._strategy.distribute_datasets_from_function(pipeline), split)
 
     def train(self, split: Split, config: InputConfig) -> signal.Signals | None:
@@ -185,7 +191,10 @@ class Trainer:
             UserError: the batch size does not fit the number of replicas, a record is damaged, a loss or a weight is
                 NaN or Inf, or another worker is gone.
         """
-        batches = self._batches(split, config)
+        source = TrainingSource(split, config, self._config.cache, self._strategy)
+        if source.bytes and self._chief:
+            print(f"{source.bytes / 1e9:.2f} GB of features are in memory ({self._config.cache}).", flush=True)
+        batches, self._train_step = self._batches(source, split), self._make_train_step(source.fill)
         for observer in self._observers:
             observer.on_start(self.step, self._restored)
         finished = False

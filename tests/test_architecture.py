@@ -19,10 +19,10 @@ STAGES = {
     "tc3net": (
         "host_memory", "errors", "files", "timebase", "config", "stack", "strategies", "interruption", "intervals",
         "schema", "activitynet_json", "annotations_json", "provenance", "observers", "metrics_log", "interval",
-        "ragged_ops", "losses", "centers", "schedules", "optimizers", "averaging", "streams", "input_pipeline",
-        "holdout", "selection", "model_checks", "model", "checkpoints", "divergence", "trainer", "inference",
-        "detection", "evaluation", "scored", "assess", "tuning", "validation", "results", "runs", "timeline", "train",
-        "evaluate", "tune", "predict", "export", "demo",
+        "ragged_ops", "losses", "centers", "schedules", "optimizers", "averaging", "streams", "drawing",
+        "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model", "checkpoints",
+        "divergence", "trainer", "inference", "detection", "evaluation", "scored", "assess", "tuning", "validation",
+        "results", "runs", "timeline", "train", "evaluate", "tune", "predict", "export", "demo",
     ),
     "data_prep": (
         "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",
