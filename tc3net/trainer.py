@@ -6,6 +6,7 @@ evaluates, and observers show what happens. Settings come from dataclasses, neve
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -198,11 +199,8 @@ class Trainer:
         for observer in self._observers:
             observer.on_start(self.step, self._restored)
         finished = False
-        with Interruptions() as interruptions, all_present(self._strategy):
-            try:
-                finished = self._run(batches, split, config, interruptions)
-            except Interrupted:
-                pass  # during an evaluation, before which everything was saved
+        with Interruptions() as interruptions, all_present(self._strategy), contextlib.suppress(Interrupted):
+            finished = self._run(batches, split, config, interruptions)
         for observer in self._observers:
             observer.on_end(self.step)
         # Where another worker was asked to stop, this one received nothing.

@@ -15,15 +15,17 @@ from tc3net.metrics_log import read_metrics
 
 def checkpoint_values(run_dir: Path) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(latest(run_dir / "checkpoints"))
-    names = [name for name in reader.get_variable_to_shape_map() if name.startswith(("network", "optimizer"))]
+    names = [
+        name for name in reader.get_variable_to_shape_map() if name.startswith(("network", "optimizer", "averages"))
+    ]
     return {name: reader.get_tensor(name) for name in names}
 
 
 def test_two_processes_give_the_training_of_one(dataset_dir: Path, tmp_path: Path) -> None:
     """20 steps; after about half of them one worker is asked to stop, both do, and both resume."""
     flags = [
-        f"--dataset_dir={dataset_dir}", "--batch_size=4", "--crop_segments=8", "--dropout=0",
-        "--iterations=20", "--log_every=1", "--eval_every=10", "--checkpoint_every=100",
+        f"--dataset_dir={dataset_dir}", "--batch_size=4", "--crop_segments=8", "--dropout=0", "--ema_decay=0.9",
+        "--iterations=20", "--log_every=1", "--eval_every=10", "--checkpoint_every=100", "--early_stopping_patience=5",
     ]  # fmt: skip
     alone = TrainingProcess(tmp_path / "one", flags)
     two = tmp_path / "two"

@@ -11,13 +11,21 @@ import tensorflow as tf
 from tc3net.interval import LogInterval
 from tc3net.observers import Evaluation, IntervalFacts, Observer, TerminalLog, hours
 
+TERMS = ("loss", "count_positive")
 FACTS = IntervalFacts(
-    step=50, iterations=2050, means={"loss": 1.25}, steps=20, seconds=4.0, input_wait_s=1.0, segments=300
+    step=50,
+    iterations=2050,
+    means={"loss": 1.25},
+    others={"learning_rate": 1e-4, "gradient_norm": 2.0},
+    steps=20,
+    seconds=4.0,
+    input_wait_s=1.0,
+    segments=300,
 )
 
 
 def step_values(loss: float, count: float, count_videos: float, segments: float) -> dict[str, tf.Tensor]:
-    values = {"loss": loss, "count_positive": count, "count_videos": count_videos, "segments": segments}
+    values = {"loss": loss, "count_positive": count, "count_videos": count_videos, "segments": segments, "norm": 2.0}
     return {name: tf.constant(value) for name, value in values.items()}
 
 
@@ -40,11 +48,12 @@ def test_the_terminal_gets_one_plain_line_per_event(capsys: pytest.CaptureFixtur
     log.on_start(0, None)
     log.on_start(40, "run/checkpoints/step-40")
     log.on_log(FACTS)
-    log.on_evaluation(50, Evaluation({}, 0.5, "mAP 50 %"), best=True)
+    log.on_evaluation(50, Evaluation({}, 0.5, "mAP 50 %", "mAP on x"), best=True)
     assert capsys.readouterr().out.splitlines() == [
         "Resuming after step 40 (run/checkpoints/step-40).",
-        "step   50/2050  loss 1.25  5.00 steps/s  75 segments/s  waiting for input 25 %  ETA 0:06:40",
-        "evaluation at step 50: mAP 50 % (best so far)",
+        "step   50/2050  loss 1.25  learning_rate 0.0001  5.00 steps/s  75 segments/s  waiting for input 25 %  "
+        "ETA 0:06:40",
+        "evaluation at step 50: mAP 50 % (best so far by mAP on x)",
     ]
 
 
@@ -60,12 +69,13 @@ def test_count_terms_are_averaged_over_the_steps_with_counts() -> None:
     interval = LogInterval()
     interval.add(step_values(1.0, 99.0, 0.0, 10.0), wait_s=0.25)
     interval.add(step_values(2.0, 4.0, 3.0, 20.0), wait_s=0.5)
-    facts = interval.facts(2, 10)
+    facts = interval.facts(2, 10, TERMS)
     assert facts.means == {"loss": 1.5, "count_positive": 4.0}
+    assert facts.others == {"norm": 2.0}
     assert (facts.step, facts.iterations, facts.steps, facts.segments, facts.input_wait_s) == (2, 10, 2, 30, 0.75)
     without_counts = LogInterval()
     without_counts.add(step_values(1.0, 0.0, 0.0, 10.0), wait_s=0)
-    assert without_counts.facts(1, 10).means == {"loss": 1.0}
+    assert without_counts.facts(1, 10, TERMS).means == {"loss": 1.0}
 
 
 def test_a_restored_interval_has_the_same_means_and_only_its_own_speed() -> None:
@@ -75,8 +85,8 @@ def test_a_restored_interval_has_the_same_means_and_only_its_own_speed() -> None
     second = LogInterval(first.state())
     for interval in (second, whole):
         interval.add(step_values(0.7, 0.3, 1.0, 5.0), wait_s=1)
-    assert second.facts(2, 2).means == whole.facts(2, 2).means
-    assert (second.facts(2, 2).steps, second.facts(2, 2).segments) == (1, 5)
+    assert second.facts(2, 2, TERMS).means == whole.facts(2, 2, TERMS).means
+    assert (second.facts(2, 2, TERMS).steps, second.facts(2, 2, TERMS).segments) == (1, 5)
 
 
 def test_pauses_do_not_count_as_training_time() -> None:
@@ -84,7 +94,7 @@ def test_pauses_do_not_count_as_training_time() -> None:
     interval.add(step_values(1.0, 0.0, 0.0, 1.0), wait_s=0)
     with interval.paused():
         time.sleep(0.3)
-    assert interval.facts(1, 2).seconds < 0.2
+    assert interval.facts(1, 2, TERMS).seconds < 0.2
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
