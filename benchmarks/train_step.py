@@ -108,7 +108,7 @@ def make_losses(batch: dict[str, Any]) -> Callable[[], float]:
             tape.watch(inputs)
             given = {name: outputs[name].with_flat_values(rows) for name, rows in inputs.items()}
             terms, centers = model.loss_terms(batch, given, 0)
-            loss = tf.add_n([model.coefficient(name) * term.total for name, term in terms.items()])
+            loss = tf.add_n([model.loss_config.coefficient(name) * term.total for name, term in terms.items()])
         found = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, list(inputs.values()))]
         for name in STREAMS:
             center = centers[name]

@@ -24,6 +24,7 @@ from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError, run_main
 from tc3net.files import atomic_path
 from tc3net.holdout import divide
+from tc3net.host_memory import keep_freed_memory
 from tc3net.input_pipeline import InputConfig, open_split
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
@@ -188,6 +189,7 @@ def main(argv: Sequence[str]) -> None:
     """Checks everything, then trains."""
     del argv
     settings = read_settings()
+    keep_freed_memory()
     split = open_split(FLAGS.dataset_dir, FLAGS.train_subset)
     test_split = open_split(FLAGS.dataset_dir, FLAGS.test_subset) if FLAGS.test_subset else None
     manifest = split.manifest
