@@ -10,6 +10,8 @@ convert_over_copy: the converter's bytes per second over those of a plain copy o
 convert_in_memory_over_copy: the same without waiting for the disk on either side.
 read_over_raw: feature bytes per second that the training pipeline delivers, over bytes per second of reading the
     shards block by block. Both read from the page cache.
+read_over_raw_disk: the same from the disk, as with data sets larger than memory: the page cache is told to forget the
+    shards before each measurement.
 peak_rss_mb, peak_rss_mb_object_array: largest resident memory of the converting process.
 """
 
@@ -30,6 +32,7 @@ import numpy as np
 from absl import flags
 
 from tc3net.errors import UserError, run_main
+from tc3net.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS
 SCALES = (1, 4, 16)
@@ -171,6 +174,13 @@ def raw_rate(dataset: Path) -> float:
     return total / 1e6 / (time.perf_counter() - start)
 
 
+def forget(dataset: Path) -> None:
+    """Drops the shards from the page cache; they are on the disk already."""
+    for path in dataset.glob("*.tfrecord"):
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def pipeline_rates(dataset: Path) -> Iterator[float]:
     """MB/s of stored feature bytes that the training pipeline delivers, one epoch of whole videos at a time."""
     import tensorflow as tf
@@ -190,6 +200,27 @@ def pipeline_rates(dataset: Path) -> Iterator[float]:
         yield values * itemsize / 1e6 / (time.perf_counter() - start)
 
 
+def measure_reading(dataset: Path) -> dict[str, float]:
+    """Medians of both rates and of their ratio, from the page cache and from the disk."""
+    keep_freed_memory()  # as tc3net.train does
+    epochs = pipeline_rates(dataset)
+    found = {}
+    for where, suffix in (("memory", ""), ("disk", "_disk")):
+        pairs = []
+        for _ in range(max(3, FLAGS.repeats)):
+            rates = []
+            for measure in (lambda: next(epochs), lambda: raw_rate(dataset)):
+                if suffix:
+                    forget(dataset)
+                rates.append(measure())
+            pairs.append(rates)
+        pipeline, raw = (statistics.median(side) for side in zip(*pairs))
+        print(f"reading from {where}: raw {raw:.0f} MB/s, training pipeline {pipeline:.0f} MB/s", flush=True)
+        found[f"read_over_raw{suffix}"] = round(statistics.median(ours / plain for ours, plain in pairs), 3)
+        found[f"pipeline_mb_per_s{suffix}"], found[f"raw_mb_per_s{suffix}"] = round(pipeline), round(raw)
+    return found
+
+
 def run(work: Path) -> dict[str, Any]:
     """All measurements."""
     from tc3net import __version__
@@ -206,10 +237,7 @@ def run(work: Path) -> dict[str, Any]:
     in_memory = convert_and_copy(source, work, wait_for_disk=False)
     for what, rates in (("on the disk", on_disk), ("in the page cache", in_memory)):
         print(f"{what}: copy {rates['copy']:.0f} MB/s, convert {rates['convert']:.0f} MB/s", flush=True)
-    epochs = pipeline_rates(work / "converted")
-    pairs = [(next(epochs), raw_rate(work / "converted")) for _ in range(max(3, FLAGS.repeats))]
-    pipeline, raw = (statistics.median(side) for side in zip(*pairs))
-    print(f"reading: raw {raw:.0f} MB/s, training pipeline {pipeline:.0f} MB/s", flush=True)
+    reading = measure_reading(work / "converted")
     return {
         "version": __version__,
         "cpus": os.cpu_count(),
@@ -218,11 +246,9 @@ def run(work: Path) -> dict[str, Any]:
         "megabytes_at_16x": round(bytes_in(source / "features") / 1e6),
         "convert_over_copy": round(on_disk["ratio"], 3),
         "convert_in_memory_over_copy": round(in_memory["ratio"], 3),
-        "read_over_raw": round(statistics.median(ours / plain for ours, plain in pairs), 3),
         "convert_mb_per_s": round(on_disk["convert"]),
         "copy_mb_per_s": round(on_disk["copy"]),
-        "pipeline_mb_per_s": round(pipeline),
-        "raw_mb_per_s": round(raw),
+        **reading,
         "peak_rss_mb": peaks["features"],
         "peak_rss_mb_object_array": peaks["joint.npy"],
     }
