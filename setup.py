@@ -13,7 +13,8 @@ assert VERSION is not None
 
 HDF5 = ["h5py>=3"]
 VIDEO = ["opencv-python-headless>=4.8"]
-DEV = ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "pytest-xdist>=3.5", "ruff>=0.5", *HDF5, *VIDEO]
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "selenium>=4.20"]
+DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *VIDEO]
 
 setup(
     name="tc3net",
@@ -23,6 +24,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.9",
     packages=find_packages(include=["tc3net", "tc3net.*", "data_prep", "data_prep.*"]),
+    package_data={"tc3net.report": ["assets/*"]},
     install_requires=[line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if line],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],

@@ -60,6 +60,7 @@ def commands(folder: Path, video: str) -> list[list[str]]:
         ],
         ["tc3net.train", f"--flagfile={CONFIG}", f"--dataset_dir={dataset}", f"--run_dir={run}"],
         ["tc3net.evaluate", f"--run_dir={run}", f"--dataset_dir={dataset}", "--protocols=thumos14,reference"],
+        ["tc3net.report", str(run)],
         [
             "tc3net.predict",
             f"--run_dir={run}",
@@ -107,6 +108,7 @@ def closing_screen(folder: Path, video: str, seconds: float) -> str:
         f"  checkpoint    {trained['source']}",
         f"  TensorBoard   {run / 'tensorboard'}",
         f"  detections    {run / 'evaluation' / 'detections.json'}",
+        f"  report        {run / 'evaluation' / 'report.html'}   (open it in a browser)",
         f"  timeline      {folder / 'prediction' / video}.png",
         f"  SavedModel    {folder / 'export' / 'tc3net' / '1'}",
         "",

@@ -3,7 +3,8 @@
     python -m tc3net.predict --run_dir=RUN --rgb=a_rgb.npy,b_rgb.npy --flow=a_flow.npy,b_flow.npy --output_dir=OUT
     python -m tc3net.predict --run_dir=RUN --features=a.npy --annotations=annotations.json --output_dir=OUT
 
-Writes OUT/detections.json (ActivityNet format, seconds) and one OUT/<video>.png per video. A video is named after its
+Writes OUT/detections.json (ActivityNet format, seconds), one OUT/<video>.png per video, and with --report one page
+with all of them, OUT/report.html. A video is named after its
 (rgb) feature file. `--features` are arrays [segments, 2D], rgb first.
 """
 
@@ -20,22 +21,15 @@ from absl import flags
 from tc3net import config as config_module
 from tc3net.activitynet_json import load_instances, save_detections
 from tc3net.config import define_flags, from_flags
-from tc3net.detection import (
-    DetectionConfig,
-    class_gate,
-    detect_videos,
-    mixed_tcam,
-    thresholds,
-    tracks_of,
-    video_scores,
-)
+from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.errors import UserError, run_main
 from tc3net.inference import RawScores, Scorer
-from tc3net.intervals import Detections, GroundTruth
-from tc3net.ragged_ops import top_k_mean
-from tc3net.runs import CheckpointChoice, load_model
-from tc3net.timebase import TimeBase, boundaries_s
+from tc3net.intervals import AnnotatedVideos, Detections, GroundTruth
+from tc3net.report import ReportInput, facts_of, write_report
+from tc3net.runs import CheckpointChoice, load_model, versions
+from tc3net.timebase import TimeBase
 from tc3net.timeline import ClassTrack, plot_timeline
+from tc3net.video_curves import CurveSource
 
 FLAGS = flags.FLAGS
 MAX_PANELS = 4
@@ -49,6 +43,7 @@ def register_flags() -> None:
     flags.DEFINE_list("features", [], "Instead of --rgb and --flow: files [segments, 2D], rgb first.")
     flags.DEFINE_string("annotations", None, "ActivityNet JSON with the instances of these videos, for the picture.")
     flags.DEFINE_string("output_dir", None, "Where detections and pictures go.")
+    flags.DEFINE_bool("report", False, "Also write report.html, a page to look through all videos.")
     flags.DEFINE_float("fps", None, "Frames per second the features were extracted at; default: the run's.")
     flags.DEFINE_integer("frames_per_segment", None, "Frames per feature row; default: the run's.")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next; default: the run's.")
@@ -144,55 +139,65 @@ def score_features(
 
 def draw_video(
     path: Path,
-    scores: RawScores,
+    source: CurveSource,
     video: int,
     detections: Detections,
-    config: DetectionConfig,
     instances: Sequence[tuple[str, float, float]] | None,
 ) -> None:
     """Draws the timeline of one video: the classes detected or annotated in it, the most probable first.
 
     Args:
         path: picture to write.
-        scores: raw scores.
+        source: raw scores, and how detections were made.
         video: index into them.
         detections: of all videos.
-        config: how they were made.
         instances: (class, start s, end s), or None where unknown.
     """
-    tcam = mixed_tcam(scores.ragged_tcams(video, video + 1), config)
-    probability = video_scores(tf.constant(scores.pooled[video : video + 1]), config).numpy()[0]
-    means = top_k_mean(tcam, divisor=scores.top_k_divisor, rounding=config.detection_top_k)
-    gate = class_gate(means, config).numpy()[0]
+    scores, probability = source.scores, source.probability[video]
     mine = np.flatnonzero(detections.video == video)
     annotated = {name for name, _, _ in instances or ()}
     shown = [c for c, name in enumerate(scores.classes) if name in annotated or c in detections.label[mine]]
     shown = sorted(shown, key=lambda c: (scores.classes[c] not in annotated, -probability[c]))[:MAX_PANELS]
     shown = shown or [int(probability.argmax())]
-    curves = tracks_of(tcam, tf.constant([[0, c] for c in shown], tf.int64), config)
-    etas = thresholds(curves, config).numpy()
+    curves = source.of(video, shown)
     tracks = []
-    for position, c in enumerate(shown):
+    for place, c in enumerate(shown):
         name = scores.classes[c]
         found = [i for i in mine if detections.label[i] == c]
         tracks.append(
             ClassTrack(
                 name=name,
                 probability=float(probability[c]),
-                tcam=curves[position].numpy(),
-                thresholds=etas[position].tolist() if gate[c] else [],
+                tcam=curves.tcam[:, place],
+                thresholds=curves.thresholds[place],
                 detections=[(detections.start_s[i], detections.end_s[i], detections.score[i]) for i in found],
                 instances=None if instances is None else [(s, e) for label, s, e in instances if label == name],
             )
         )
-    edges = boundaries_s(
-        np.arange(len(tracks[0].tcam) + 1),
-        fps=scores.fps[video],
-        frames_per_segment=scores.frames_per_segment[video],
-        stride_frames=scores.stride_frames[video],
-        cells_per_segment=config.upsampling,
-    )
-    plot_timeline(path, scores.video_ids[video], edges, tracks)
+    plot_timeline(path, scores.video_ids[video], curves.boundaries_s, tracks)
+
+
+def annotated_videos(annotated: dict[str, list[tuple[str, float, float]]], scores: RawScores) -> AnnotatedVideos | None:
+    """Ground truth of the predicted videos, for the report; None where nothing is known about any of them.
+
+    Args:
+        annotated: instances (class, start s, end s) by video; those of classes that the model does not know are left
+            out.
+        scores: raw scores of the videos.
+    """
+    known = [video_id for video_id in scores.video_ids if video_id in annotated]
+    if not known:
+        return None
+    id_of = {name: c for c, name in enumerate(scores.classes)}
+    rows = [(v, id_of[c], s, e) for v, name in enumerate(known) for c, s, e in annotated[name] if c in id_of]
+    video, label, start_s, end_s = np.array(rows, np.float64).reshape(-1, 4).T
+    none, no_times = np.zeros(0, np.int64), np.zeros(0)
+    truth = GroundTruth(
+        scores.classes, tuple(known), video.astype(np.int64), label.astype(np.int64), start_s, end_s,
+        ambiguous_video=none, ambiguous_start_s=no_times, ambiguous_end_s=no_times,
+    )  # fmt: skip
+    row_of = {video_id: row for row, video_id in enumerate(scores.video_ids)}
+    return AnnotatedVideos(scores.dataset, truth, scores.duration_s[[row_of[video_id] for video_id in known]])
 
 
 def main(argv: Sequence[str]) -> None:
@@ -201,7 +206,7 @@ def main(argv: Sequence[str]) -> None:
     for name in ("run_dir", "output_dir"):
         if not getattr(FLAGS, name):
             raise UserError(f"--{name} is missing.")
-    model, run, _ = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
+    model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
     config = from_flags(DetectionConfig, base=run.detection)
     given = {
         n: getattr(FLAGS, n) for n in ("fps", "frames_per_segment", "stride_frames") if getattr(FLAGS, n) is not None
@@ -213,8 +218,9 @@ def main(argv: Sequence[str]) -> None:
     detections = detect_videos(scores, config)
     output_dir = Path(FLAGS.output_dir)
     save_detections(output_dir / "detections.json", detections, run.classes)
+    source = CurveSource(scores, config)
     for video, video_id in enumerate(scores.video_ids):
-        draw_video(output_dir / f"{video_id}.png", scores, video, detections, config, annotated.get(video_id))
+        draw_video(output_dir / f"{video_id}.png", source, video, detections, annotated.get(video_id))
         best = [i for i in (-detections.score).argsort(kind="stable") if detections.video[i] == video]
         print(f"\n{video_id}: {len(best)} detections in {scores.duration_s[video]:.1f} s")
         for i in best[:5]:
@@ -222,7 +228,19 @@ def main(argv: Sequence[str]) -> None:
                 f"  {run.classes[detections.label[i]]:24s} {detections.start_s[i]:8.2f} s to "
                 f"{detections.end_s[i]:8.2f} s   score {detections.score[i]:.3f}"
             )
-    print(f"\nWritten to {output_dir}: detections.json and one timeline picture per video")
+    if FLAGS.report:
+        report = ReportInput(
+            title=f"Predictions of {Path(FLAGS.run_dir).name}, trained on {run.dataset}",
+            classes=run.classes,
+            detections=detections,
+            annotated=annotated_videos(annotated, scores),
+            scores=scores,
+            config=config,
+            facts=facts_of({"source": checkpoint, "detection": vars(config), "versions": versions()}),
+        )
+        write_report(output_dir / "report.html", report)
+    page = ", report.html" if FLAGS.report else ""
+    print(f"\nWritten to {output_dir}: detections.json{page} and one timeline picture per video")
 
 
 if __name__ == "__main__":

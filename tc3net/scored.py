@@ -105,6 +105,45 @@ def from_detections(path: str | Path, annotated: AnnotatedVideos) -> Scored:
     return Scored(str(path), annotated, loaded.detections, notes=notes, out_of_scope=out_of_scope)
 
 
+def evaluation_folder(path: str | Path) -> Path:
+    """The folder of an evaluation: the one given, or `evaluation` in a run folder.
+
+    Raises:
+        UserError: no evaluation there.
+    """
+    folders = [folder for folder in (Path(path), Path(path) / "evaluation") if (folder / DETECTIONS).is_file()]
+    if not folders:
+        raise UserError(
+            f"{path}: no {DETECTIONS} found there or in its folder evaluation. Run `python -m tc3net.evaluate` for it "
+            "first, or give the file of detections itself with --dataset_dir or --annotations."
+        )
+    return folders[0]
+
+
+def read_metrics_file(folder: Path) -> dict[str, Any]:
+    """metrics.json of an evaluation.
+
+    Raises:
+        UserError: absent, or something else.
+    """
+    metrics = read_json(folder / METRICS, "metrics written by tc3net.evaluate")
+    if not isinstance(metrics, dict):
+        raise UserError(f"{folder / METRICS}: expected metrics written by tc3net.evaluate. Evaluate again.")
+    return metrics
+
+
+def detection_settings(folder: Path) -> DetectionConfig:
+    """How the detections of an evaluation of raw scores were made.
+
+    Raises:
+        UserError: metrics.json does not say.
+    """
+    try:
+        return DetectionConfig(**read_metrics_file(folder)["detection"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / METRICS}: no detection settings found ({error}). Evaluate again.") from None
+
+
 def load_folder(path: str | Path) -> Scored:
     """What an evaluation left behind: its detections as they are, ground truth, and video-level scores if it has them.
 
@@ -114,23 +153,12 @@ def load_folder(path: str | Path) -> Scored:
     Raises:
         UserError: no evaluation there, or one of its files is damaged.
     """
-    folders = [folder for folder in (Path(path), Path(path) / "evaluation") if (folder / DETECTIONS).is_file()]
-    if not folders:
-        raise UserError(
-            f"{path}: no {DETECTIONS} found there or in its folder evaluation. Run `python -m tc3net.evaluate` for it "
-            "first, or give the file of detections itself with --dataset_dir or --annotations."
-        )
-    folder = folders[0]
+    folder = evaluation_folder(path)
     scored = replace(from_detections(folder / DETECTIONS, load_annotations(folder / TRUTH, None)), name=str(path))
     if not (folder / RAW_SCORES).is_file():
         return scored
     scores = load_scores(folder / RAW_SCORES)
-    metrics = read_json(folder / METRICS, "metrics written by tc3net.evaluate")
-    try:
-        config = DetectionConfig(**metrics["detection"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / METRICS}: no detection settings found ({error}). Evaluate again.") from None
-    video_level = video_scores(tf.constant(scores.pooled), config).numpy()
+    video_level = video_scores(tf.constant(scores.pooled), detection_settings(folder)).numpy()
     videos = VideoScores(scores.video_ids, video_level, scores.labels)
     return replace(scored, videos=videos)
 

@@ -22,7 +22,8 @@ STAGES = {
         "ragged_ops", "losses", "centers", "schedules", "optimizers", "averaging", "streams", "drawing",
         "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model", "checkpoints",
         "divergence", "trainer", "inference", "detection", "evaluation", "scored", "assess", "tuning", "validation",
-        "results", "runs", "timeline", "train", "evaluate", "tune", "predict", "export", "demo",
+        "results", "runs", "timeline", "video_curves", "report", "train", "evaluate", "tune", "predict", "export",
+        "demo",
     ),
     "data_prep": (
         "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",
@@ -36,6 +37,7 @@ STAGES = {
 }  # fmt: skip
 COMMANDS = {
     "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.export", "tc3net.demo",
+    "tc3net.report.__main__",
     "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
 }  # fmt: skip
 # What data preparation shares with training: the record format, time, files, errors, and the version number.

@@ -29,12 +29,13 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
-    def _shown(self) -> list[list[str]]:
+    def shown(self) -> list[list[str]]:
+        """The rows as people read them: percent with one decimal, "-" for none."""
         return [[_shown(cell) for cell in row] for row in self.rows]
 
     def text(self) -> str:
         """Monospace: the first column to the left, the others to the right."""
-        rows = [list(self.columns), *self._shown()]
+        rows = [list(self.columns), *self.shown()]
         widths = [max(len("100.0") if i else 0, *(len(row[i]) for row in rows)) for i in range(len(self.columns))]
         lines = [
             "  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths)))
@@ -52,13 +53,13 @@ class Table:
 
     def markdown(self) -> str:
         """A pipe table under its caption."""
-        lines = [self.columns, tuple(["---", *["---:"] * (len(self.columns) - 1)]), *self._shown()]
+        lines = [self.columns, tuple(["---", *["---:"] * (len(self.columns) - 1)]), *self.shown()]
         body = "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
         return f"{self.caption}\n\n{body}\n"
 
     def latex(self) -> str:
         """A plain tabular (no package needed), its caption as a comment."""
-        lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in [list(self.columns), *self._shown()]]
+        lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in [list(self.columns), *self.shown()]]
         layout = "l" + "r" * (len(self.columns) - 1)
         return (
             "\n".join(

@@ -1,0 +1,107 @@
+"""What a report is made from, and where it is read: the folder of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tc3net.assess import Assessment, assess_scored
+from tc3net.detection import DetectionConfig
+from tc3net.errors import UserError
+from tc3net.evaluation import AverageRecall, average_recall
+from tc3net.inference import RawScores, load_scores
+from tc3net.intervals import AnnotatedVideos, Detections
+from tc3net.scored import (
+    METRICS,
+    RAW_SCORES,
+    detection_settings,
+    evaluation_folder,
+    load_folder,
+    read_metrics_file,
+)
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """Everything that the page shows, before it is laid out.
+
+    Attributes:
+        title: name of the data set; says so where features are simulated.
+        classes: class names.
+        detections: labels index `classes`.
+        annotated: ground truth, or None where there is none (a prediction).
+        assessment: scores under at least one protocol; None without ground truth to score against.
+        recall: AR@AN, with `assessment`.
+        scores: T-CAMs, or None (another tool's detections).
+        config: how T-CAMs became detections; with `scores`.
+        facts: more to print: where it came from, settings, versions.
+        notes: what a reader must know about the input; one line each.
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    detections: Detections
+    annotated: AnnotatedVideos | None = None
+    assessment: Assessment | None = None
+    recall: AverageRecall | None = None
+    scores: RawScores | None = None
+    config: DetectionConfig | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """Videos of the page: those that are scored, else all that were predicted."""
+        return self.detections.video_ids
+
+
+def load_input(path: str | Path) -> ReportInput:
+    """Reads the folder of an evaluation and scores it again as it was scored: same protocols, same resamples.
+
+    Args:
+        path: a folder written by `python -m tc3net.evaluate`, or a run folder that holds one as `evaluation`.
+
+    Raises:
+        UserError: no evaluation there, or one of its files is damaged.
+    """
+    folder = evaluation_folder(path)
+    scored, metrics = load_folder(folder), read_metrics_file(folder)
+    assessment = assess_scored(scored, **_how_scored(folder, metrics))
+    has_scores = (folder / RAW_SCORES).is_file()
+    return ReportInput(
+        title=scored.annotated.dataset,
+        classes=scored.annotated.truth.classes,
+        detections=scored.detections,
+        annotated=scored.annotated,
+        assessment=assessment,
+        recall=average_recall(scored.annotated.truth, scored.detections),
+        scores=load_scores(folder / RAW_SCORES) if has_scores else None,
+        config=detection_settings(folder) if has_scores else None,
+        facts=facts_of(metrics),
+        notes=(*scored.annotated.notes, *scored.notes),
+    )
+
+
+def _how_scored(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Protocols and bootstrap of an evaluation, as arguments of `assess_scored`."""
+    try:
+        results = metrics["localization"]
+        intervals = [result["bootstrap"] for result in results.values() if "bootstrap" in result]
+        asked = {name: intervals[0][name] for name in ("resamples", "seed", "confidence")} if intervals else {}
+        if not results:
+            raise KeyError("localization")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / METRICS}: no localization results found ({error}). Evaluate again.") from None
+    return {"protocols": list(results), **asked}
+
+
+def facts_of(facts: dict[str, Any]) -> dict[str, str]:
+    """Source, detection settings and versions in words, those that are there."""
+    found = {}
+    if "source" in facts:
+        found["source"] = str(facts["source"])
+    for key, title in (("detection", "detection settings"), ("versions", "versions")):
+        if isinstance(facts.get(key), dict):
+            found[title] = ", ".join(f"{name} {value}" for name, value in facts[key].items())
+    return found
