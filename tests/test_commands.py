@@ -108,6 +108,9 @@ def test_evaluate_writes_everything_and_rescoring_needs_no_model(work: Path, tmp
     again = json.loads((tmp_path / "b" / "metrics.json").read_text())
     assert again["localization"]["thumos14"] == metrics["localization"]["thumos14"]
     assert (out / "metrics.json").read_bytes() == before
+    assert "Written to" in command("tc3net.report", str(out))
+    assert "activitynet" in (out / "report.html").read_text()
+    assert "expected one folder" in command("tc3net.report", expect_failure=True)
 
 
 def test_predict_on_feature_files_equals_evaluation(work: Path, tmp_path: Path) -> None:
@@ -126,7 +129,9 @@ def test_predict_on_feature_files_equals_evaluation(work: Path, tmp_path: Path) 
     }
     for name, arguments in files.items():
         more = [f"--annotations={work / 'raw' / 'annotations.json'}", f"--output_dir={tmp_path / name}"]
-        command("tc3net.predict", f"--run_dir={work / 'run'}", *arguments, *more)
+        command("tc3net.predict", f"--run_dir={work / 'run'}", *arguments, *more, "--report")
+        page = (tmp_path / name / "report.html").read_text()
+        assert "(simulated features)" in page and "nothing is scored" in page
         found = json.loads((tmp_path / name / "detections.json").read_text())["results"]
         for video in videos:
             assert (tmp_path / name / f"{video}.png").stat().st_size > 10_000
