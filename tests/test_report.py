@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_cases import HOSTILE, example, raw_scores, report_input, write_folder
 
+from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError
 from tc3net.evaluation import analyse_errors, evaluate_localization
 from tc3net.intervals import AnnotatedVideos, Detections, GroundTruth
 from tc3net.report import VideoFiles, load_input, video_files, write_report
 from tc3net.report.curves import packed
 from tc3net.report.page import browser_data, render
-from tc3net.scored import Scored
+from tc3net.scored import Scored, from_scores
 
 
 class Page(HTMLParser):
@@ -197,15 +198,28 @@ def test_a_folder_gives_the_numbers_of_its_metrics(tmp_path: Path) -> None:
     assert "95 % low" in page and "step-1" in page
 
 
-def test_curves_and_thresholds_are_those_of_detection(tmp_path: Path) -> None:
+def test_curves_and_thresholds_are_those_of_detection() -> None:
     report = example()
     scores, (video, *_) = report.scores, browser_data(report)["videos"]
     for track in video["tracks"]:
         own = scores.tcam_of(0)[:, track["class"]]
-        assert track["eta"] in ([], [pytest.approx((own.min() + own.max()) / 2)])
+        assert track["eta"] in ([], [pytest.approx((own.min() + own.max()) / 2, rel=1e-4)])
         assert bool(track["eta"]) == bool(track["start"])
         assert (track["curve"]["low"], track["curve"]["high"]) == (own.min(), own.max())
     assert video["curve"] == [0.0, pytest.approx(0.64)]
+
+
+def test_several_thresholds_and_cells_within_segments() -> None:
+    scores = raw_scores([50, 20])
+    config = DetectionConfig(upsampling=4, threshold="range", threshold_levels="0.25,0.75", nms="hard")
+    report = replace(report_input(from_scores("x", scores, config), scores), config=config)
+    for video in browser_data(report)["videos"]:
+        assert video["curve"] == [0.0, pytest.approx(0.16)]
+        for track in video["tracks"]:
+            low, high = track["curve"]["low"], track["curve"]["high"]
+            assert track["eta"] in ([], pytest.approx([0.75 * low + 0.25 * high, 0.25 * low + 0.75 * high], rel=1e-3))
+            cells = np.array(track["start"]) / 0.16
+            np.testing.assert_allclose(cells, np.rint(cells), atol=0.01)  # the page has milliseconds
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
