@@ -25,8 +25,9 @@ from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.errors import UserError, run_main
 from tc3net.inference import RawScores, Scorer
 from tc3net.intervals import AnnotatedVideos, Detections, GroundTruth
+from tc3net.provenance import versions
 from tc3net.report import ReportInput, facts_of, write_report
-from tc3net.runs import CheckpointChoice, load_model, versions
+from tc3net.runs import CheckpointChoice, load_model
 from tc3net.timebase import TimeBase
 from tc3net.timeline import ClassTrack, plot_timeline
 from tc3net.video_curves import CurveSource
