@@ -102,7 +102,8 @@ def _score_run(keep_streams: bool) -> tuple[RawScores, str]:
     check_same_classes(FLAGS.run_dir, run, FLAGS.dataset_dir, split.manifest)
     print(f"{split.num_videos} videos of subset {FLAGS.subset}, checkpoint {checkpoint}", flush=True)
     if FLAGS.checkpoint == "best":
-        print(f"Note: the best checkpoint was selected by {run.training['selected_by']}.")
+        selected_by = run.training.get("selected_by", "the first protocol on the subset evaluated during training")
+        print(f"Note: the best checkpoint was selected by {selected_by}.")
     scorer = Scorer(model, run.training["top_k_divisor"])
     return score_videos(scorer, split, keep_streams=keep_streams), checkpoint
 
