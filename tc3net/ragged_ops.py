@@ -93,13 +93,16 @@ def top_k_mean(values: tf.RaggedTensor, *, divisor: int = 8, rounding: str = "ce
     flat, row_ids = values.flat_values, values.value_rowids()
     k = top_k_count(values.row_lengths(), divisor, rounding)  # [N]
     frozen = values.with_flat_values(tf.stop_gradient(flat))
-    threshold = tf.gather(_kth_largest(frozen, k), row_ids)  # [N, C] -> [R, C]
-    above = tf.cast(frozen.flat_values > threshold, flat.dtype)
-    equal = tf.cast(tf.equal(frozen.flat_values, threshold), flat.dtype)  # unlike ==, it keeps the static shape
+    kth = _kth_largest(frozen, k)  # [N, C]
+    kth_rows = tf.gather(kth, row_ids)  # [R, C]
+    above = tf.cast(frozen.flat_values > kth_rows, flat.dtype)
+    equal = tf.cast(tf.equal(frozen.flat_values, kth_rows), flat.dtype)  # unlike ==, it keeps the static shape
     k_rows = tf.cast(k, flat.dtype)[:, tf.newaxis]  # [N, 1]
-    share = tf.math.divide_no_nan(k_rows - sum_over_time(above, values), sum_over_time(equal, values))  # [N, C]
-    selected = above + equal * tf.gather(share, row_ids)  # [R, C]; sums to k over time
-    return tf.math.divide_no_nan(sum_over_time(selected * flat, values), k_rows)
+    # Its value is the k-th largest's, to the last bit; its gradient that of the mean over all equal ones.
+    tie = tf.math.divide_no_nan(sum_over_time(equal * flat, values), sum_over_time(equal, values))
+    tie = kth + (tie - tf.stop_gradient(tie))
+    total = sum_over_time(above * flat, values) + (k_rows - sum_over_time(above, values)) * tie
+    return tf.math.divide_no_nan(total, k_rows)
 
 
 def _kth_largest(values: tf.RaggedTensor, k: tf.Tensor) -> tf.Tensor:

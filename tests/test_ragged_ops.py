@@ -81,6 +81,14 @@ def test_top_k_mean_of_many_videos_has_their_order() -> None:
     np.testing.assert_allclose(found, alone, rtol=1e-5)
 
 
+def test_a_plateau_gives_its_own_value_however_long_it_is() -> None:
+    """So that classes with equal values stay equal: 11 times 0.125 weighted by 6/11 is not 0.75 in float32."""
+    rows = np.full((11, CLASSES), 0.125, np.float32)
+    rows[0, 0] = 0
+    found = ragged_ops.top_k_mean(ragged(rows, np.array([11])), divisor=2)
+    np.testing.assert_array_equal(found, np.full((1, CLASSES), 0.125, np.float32))
+
+
 def test_a_nan_is_not_hidden() -> None:
     rows = np.zeros((20, CLASSES), np.float32)
     rows[3, 1] = np.nan
