@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import tensorflow as tf
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -63,12 +61,14 @@ class Evaluation:
         selection: the value that decides which checkpoint is best; higher is better.
         summary: one line for the terminal.
         selected_by: what `selection` measured, and on which videos.
+        details: what the caller's own observers draw from, so that nothing is scored twice; the loop does not look.
     """
 
     scalars: dict[str, float]
     selection: float
     summary: str
     selected_by: str = ""
+    details: tuple[Any, ...] = ()
 
 
 class Observer:
@@ -116,41 +116,3 @@ class TerminalLog(Observer):
         """evaluation at step 500: <summary>."""
         note = f" (best so far by {evaluation.selected_by})" if best else ""
         print(f"evaluation at step {step}: {evaluation.summary}{note}", flush=True)
-
-
-class TensorBoardLog(Observer):
-    """Event files `tensorboard/train` and `tensorboard/eval`.
-
-    Args:
-        run_dir: folder of the run.
-    """
-
-    def __init__(self, run_dir: str | Path) -> None:
-        self._writers = {
-            name: tf.summary.create_file_writer(str(Path(run_dir) / "tensorboard" / name)) for name in ("train", "eval")
-        }
-
-    def _write(self, writer: str, step: int, scalars: dict[str, float]) -> None:
-        with self._writers[writer].as_default(step):
-            for tag, value in scalars.items():
-                tf.summary.scalar(tag, value)
-
-    def on_log(self, facts: IntervalFacts) -> None:
-        """`loss`, `loss/<term>`, `optimization/...`, and speed."""
-        terms = {name if name == "loss" else f"loss/{name}": value for name, value in facts.means.items()}
-        speed = {
-            "steps_per_second": facts.steps_per_second,
-            "segments_per_second": facts.segments_per_second,
-            "input_wait_share": facts.input_wait_share,
-        }
-        others = {f"optimization/{name}": value for name, value in facts.others.items()}
-        self._write("train", facts.step, {**terms, **others, **speed})
-
-    def on_evaluation(self, step: int, evaluation: Evaluation, best: bool) -> None:
-        """What the evaluation reports."""
-        self._write("eval", step, evaluation.scalars)
-
-    def on_end(self, step: int) -> None:
-        """Brings everything to disk."""
-        for writer in self._writers.values():
-            writer.flush()

@@ -157,7 +157,7 @@ def draw_video(
     scores, probability = source.scores, source.probability[video]
     mine = np.flatnonzero(detections.video == video)
     annotated = {name for name, _, _ in instances or ()}
-    shown = [c for c, name in enumerate(scores.classes) if name in annotated or c in detections.label[mine]]
+    shown = [c for c, name in enumerate(scores.classes) if name in annotated or c in detected]
     shown = sorted(shown, key=lambda c: (scores.classes[c] not in annotated, -probability[c]))[:MAX_PANELS]
     shown = shown or [int(probability.argmax())]
     curves = source.of(video, shown)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+import tensorflow as tf
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # not pyplot: no display, no figure left open, a notebook's own are left alone
 
+from tc3net.detection import DetectionConfig, class_gate, mixed_tcam, thresholds, tracks_of, video_scores
 from tc3net.files import atomic_path
-
-matplotlib.use("Agg")  # files only: no display is needed, and none is opened
-
-import matplotlib.pyplot as plt
+from tc3net.inference import RawScores
+from tc3net.intervals import Detections
+from tc3net.ragged_ops import top_k_mean
+from tc3net.timebase import boundaries_s
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito); lightness differs as well, for print.
 CURVE, THRESHOLD, DETECTION, TRUTH = "#0072B2", "#555555", "#E69F00", "#009E73"
@@ -40,44 +44,106 @@ class ClassTrack:
     instances: Sequence[tuple[float, float]] | None
 
 
-def plot_timeline(path: str | Path, title: str, boundaries_s: np.ndarray, tracks: Sequence[ClassTrack]) -> None:
+def video_tracks(
+    scores: RawScores,
+    video: int,
+    detections: Detections,
+    config: DetectionConfig,
+    shown: Sequence[int],
+    instances: Sequence[tuple[str, float, float]] | None,
+) -> tuple[np.ndarray, list[ClassTrack]]:
+    """What a picture of one video shows of some classes.
+
+    Args:
+        scores: raw scores.
+        video: index into them.
+        detections: of all videos.
+        config: how they were made.
+        shown: class ids, at least one.
+        instances: (class, start s, end s), or None where unknown.
+
+    Returns:
+        The boundaries in seconds and the tracks, as `plot_timeline` takes them.
+    """
+    tcam = mixed_tcam(scores.ragged_tcams(video, video + 1), config)
+    probability = video_scores(tf.constant(scores.pooled[video : video + 1]), config).numpy()[0]
+    means = top_k_mean(tcam, divisor=scores.top_k_divisor, rounding=config.detection_top_k)
+    gate = class_gate(means, config).numpy()[0]
+    mine = np.flatnonzero(detections.video == video)
+    curves = tracks_of(tcam, tf.constant([[0, c] for c in shown], tf.int64), config)
+    etas = thresholds(curves, config).numpy()
+    tracks = []
+    for position, c in enumerate(shown):
+        name = scores.classes[c]
+        found = [i for i in mine if detections.label[i] == c]
+        tracks.append(
+            ClassTrack(
+                name=name,
+                probability=float(probability[c]),
+                tcam=curves[position].numpy(),
+                thresholds=etas[position].tolist() if gate[c] else [],
+                detections=[(detections.start_s[i], detections.end_s[i], detections.score[i]) for i in found],
+                instances=None if instances is None else [(s, e) for label, s, e in instances if label == name],
+            )
+        )
+    edges = boundaries_s(
+        np.arange(len(tracks[0].tcam) + 1),
+        fps=scores.fps[video],
+        frames_per_segment=scores.frames_per_segment[video],
+        stride_frames=scores.stride_frames[video],
+        cells_per_segment=config.upsampling,
+    )
+    return edges, tracks
+
+
+def plot_timeline(path: str | Path, title: str, edges_s: np.ndarray, tracks: Sequence[ClassTrack]) -> None:
     """Draws one panel per class and writes a PNG (or what the file's ending says), atomically.
 
     Args:
         path: file to write.
         title: e.g. the video's id.
-        boundaries_s: [s + 1] seconds, where the T-CAM's segments (or parts of them) begin, and the end.
+        edges_s: [s + 1] seconds, where the T-CAM's segments (or parts of them) begin, and the end.
         tracks: one per panel, at least one.
     """
+    figure = _figure(title, edges_s, tracks)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def timeline_png(title: str, edges_s: np.ndarray, tracks: Sequence[ClassTrack]) -> bytes:
+    """The picture of `plot_timeline`, a little smaller, as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    _figure(title, edges_s, tracks).savefig(buffer, format="png", dpi=80)
+    return buffer.getvalue()
+
+
+def _figure(title: str, edges_s: np.ndarray, tracks: Sequence[ClassTrack]) -> Figure:
+    """One panel per class over a common time axis."""
+    figure = Figure(figsize=(12, 0.8 + 2.4 * len(tracks)), layout="constrained")
     heights = [ratio for _ in tracks for ratio in (3, 1)]
-    figure, axes = plt.subplots(
-        len(heights), 1, sharex=True, squeeze=False, figsize=(12, 0.8 + 2.4 * len(tracks)),
-        gridspec_kw={"height_ratios": heights, "hspace": 0.12}, layout="constrained",
-    )  # fmt: skip
-    try:
-        # One scale for all panels: a doubtful class must not look as certain as a clear one.
-        scores = [score for track in tracks for _, _, score in track.detections] or [0.0]
-        for i, track in enumerate(tracks):
-            _draw_tcam(axes[2 * i, 0], boundaries_s, track)
-            _draw_bars(axes[2 * i + 1, 0], track, min(scores), max(scores))
-        axes[0, 0].legend(loc="upper right", fontsize=8, ncols=2)
-        axes[0, 0].set_xlim(boundaries_s[0], boundaries_s[-1])
-        axes[-1, 0].set_xlabel("time [s]   (a darker detection has a higher score)")
-        figure.suptitle(title, parse_math=False)  # a name may hold a dollar sign
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=110)
-    finally:
-        plt.close(figure)
+    axes = figure.subplots(
+        len(heights), 1, sharex=True, squeeze=False, height_ratios=heights, gridspec_kw={"hspace": 0.12}
+    )
+    # One scale for all panels: a doubtful class must not look as certain as a clear one.
+    scores = [score for track in tracks for _, _, score in track.detections] or [0.0]
+    for i, track in enumerate(tracks):
+        _draw_tcam(axes[2 * i, 0], edges_s, track)
+        _draw_bars(axes[2 * i + 1, 0], track, min(scores), max(scores))
+    axes[0, 0].legend(loc="upper right", fontsize=8, ncols=2)
+    axes[0, 0].set_xlim(edges_s[0], edges_s[-1])
+    axes[-1, 0].set_xlabel("time [s]   (a darker detection has a higher score)")
+    figure.suptitle(title, parse_math=False)  # a name may hold a dollar sign
+    return figure
 
 
-def _draw_tcam(axis: plt.Axes, boundaries_s: np.ndarray, track: ClassTrack) -> None:
+def _draw_tcam(axis: Axes, edges_s: np.ndarray, track: ClassTrack) -> None:
     """The class score as steps, one per segment, and the threshold."""
-    axis.stairs(track.tcam, boundaries_s, color=CURVE, linewidth=1.2, baseline=None, label="T-CAM (class score)")
+    axis.stairs(track.tcam, edges_s, color=CURVE, linewidth=1.2, baseline=None, label="T-CAM (class score)")
     for position, eta in enumerate(track.thresholds):
         label = None if position else "threshold η"
         axis.axhline(eta, color=THRESHOLD, linestyle="--", linewidth=1, label=label)
         above = np.where(track.tcam > eta, track.tcam, eta)
-        axis.stairs(above, boundaries_s, baseline=eta, fill=True, color=CURVE, alpha=0.25 / len(track.thresholds))
+        axis.stairs(above, edges_s, baseline=eta, fill=True, color=CURVE, alpha=0.25 / len(track.thresholds))
     note = "" if track.thresholds else "; filtered out, not detected in this video"
     axis.set_title(
         f"{track.name}  (video-level score {track.probability:.2f}{note})", loc="left", fontsize=10, parse_math=False
@@ -86,7 +152,7 @@ def _draw_tcam(axis: plt.Axes, boundaries_s: np.ndarray, track: ClassTrack) -> N
     axis.grid(axis="x", alpha=0.3)
 
 
-def _draw_bars(axis: plt.Axes, track: ClassTrack, lowest: float, highest: float) -> None:
+def _draw_bars(axis: Axes, track: ClassTrack, lowest: float, highest: float) -> None:
     """Detections (darker is more certain, between the picture's extremes) and ground truth as bars in seconds."""
     for start_s, end_s, score in track.detections:
         certainty = (score - lowest) / (highest - lowest) if highest > lowest else 1.0

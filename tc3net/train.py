@@ -12,7 +12,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from absl import flags
@@ -35,13 +35,14 @@ from tc3net.schedules import ScheduleConfig, make_schedule
 from tc3net.schema import Manifest
 from tc3net.selection import SelectionConfig
 from tc3net.strategies import check_divisible, is_chief, make_strategy
+from tc3net.tensorboard_log import SELECTION_TAG, RunCard, TensorBoardConfig, TensorBoardLog, markdown_table
 from tc3net.trainer import Trainer, TrainerConfig
-from tc3net.validation import Validation, describe_selection
+from tc3net.validation import HELD_OUT_TAG, Validation, describe_selection
 
 FLAGS = flags.FLAGS
 CONFIGS = (
     InputConfig, ModelConfig, LossConfig, OptimizerConfig, ScheduleConfig, SelectionConfig, TrainerConfig,
-    DetectionConfig,
+    DetectionConfig, TensorBoardConfig,
 )  # fmt: skip
 
 
@@ -61,16 +62,19 @@ def register_flags() -> None:
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
 
-def replayable_flags() -> str:
-    """Every flag of this program as `--name=value` lines."""
-    key_flags = FLAGS.flags_by_module_dict()
-    return "".join(
-        f"{line}\n"
-        for module, module_flags in sorted(key_flags.items())
+def own_flags() -> list[flags.Flag]:
+    """Every flag of this program, without those of its libraries."""
+    return [
+        flag
+        for module, module_flags in sorted(FLAGS.flags_by_module_dict().items())
         if module.startswith("tc3net") or module.endswith("train.py")
         for flag in module_flags
-        if (line := flag.serialize())
-    )
+    ]
+
+
+def replayable_flags() -> str:
+    """Every flag of this program as `--name=value` lines."""
+    return "".join(f"{line}\n" for flag in own_flags() if (line := flag.serialize()))
 
 
 class Settings(NamedTuple):
@@ -84,6 +88,7 @@ class Settings(NamedTuple):
     selection: SelectionConfig
     trainer: TrainerConfig
     detection: DetectionConfig
+    tensorboard: TensorBoardConfig
 
 
 def read_settings() -> Settings:
@@ -105,6 +110,7 @@ def read_settings() -> Settings:
         from_flags(SelectionConfig),
         from_flags(TrainerConfig),
         from_flags(DetectionConfig),
+        from_flags(TensorBoardConfig),
     )
     if settings.loss.beta > 0 and settings.inputs.batches == "cropped":
         raise UserError(
@@ -152,6 +158,31 @@ def describe_run(settings: Settings, manifest: Manifest) -> RunInfo:
         versions=versions(),
         dataset_checksum=dataset_checksum(manifest),
         starts=(start_record(),),
+    )
+
+
+def run_card(settings: Settings, run: RunInfo) -> RunCard:
+    """What TensorBoard shows of the run's description."""
+
+    def text(value: Any) -> str:
+        return ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
+
+    rows = [
+        (flag.name, text(flag.value), "" if flag.value == flag.default else text(flag.default)) for flag in own_flags()
+    ]
+    hparams = {"dataset": run.dataset, **asdict(run.model), **run.training, "iterations": settings.trainer.iterations}
+    del hparams["shards"]
+    metrics = {}
+    if run.training["selected_by"]:
+        where = "" if FLAGS.test_subset else HELD_OUT_TAG
+        metrics = {
+            SELECTION_TAG: f"selection: {run.training['selected_by']}",
+            f"{where}{FLAGS.protocols[0]}/mAP@0.50": f"{where}{FLAGS.protocols[0]} mAP@0.50",
+        }
+    return RunCard(
+        texts={"dataset": run.dataset, "flags": markdown_table(("flag", "value", "default, if another"), rows)},
+        hparams=hparams,
+        metrics=metrics,
     )
 
 
@@ -206,8 +237,9 @@ def main(argv: Sequence[str]) -> None:
     held_out = None
     if settings.selection.holdout_fraction:
         split, held_out = divide(split, settings.selection.holdout_fraction, settings.inputs.seed)
+    run = describe_run(settings, manifest)
     if chief:
-        claim_run_dir(FLAGS.run_dir, describe_run(settings, manifest))
+        claim_run_dir(FLAGS.run_dir, run)
         with atomic_path(Path(FLAGS.run_dir) / "flags.cfg") as path:
             path.write_text(replayable_flags(), encoding="utf-8")
 
@@ -227,7 +259,11 @@ def main(argv: Sequence[str]) -> None:
             f"{manifest.feature_dim} features per stream, {replicas} device(s)",
             flush=True,
         )
-    trainer = Trainer(model, strategy, settings.trainer, FLAGS.run_dir, evaluate)
+    observers = []
+    if chief and settings.tensorboard.tensorboard:
+        card = run_card(settings, run)
+        observers = [TensorBoardLog(FLAGS.run_dir, model, settings.detection, settings.tensorboard, card)]
+    trainer = Trainer(model, strategy, settings.trainer, FLAGS.run_dir, evaluate, observers)
     stopped_by = trainer.train(split, settings.inputs)
     if chief:
         print_last_words(trainer.step, stopped_by, selected_by)

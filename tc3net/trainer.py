@@ -29,7 +29,7 @@ from tc3net.interruption import Interrupted, Interruptions
 from tc3net.interval import LogInterval
 from tc3net.metrics_log import MetricsLog
 from tc3net.model import ThreeCNet
-from tc3net.observers import Evaluation, Observer, TensorBoardLog, TerminalLog
+from tc3net.observers import Evaluation, Observer, TerminalLog
 from tc3net.selection import Progress
 from tc3net.strategies import STRATEGIES, all_present, from_chief, is_chief, num_workers
 
@@ -97,7 +97,7 @@ class Trainer:
         run_dir: run folder, existing; workers share it.
         evaluate: called after `eval_every` steps, after the last, and before the first (an untrained model's score
             tells what the numbers after it are worth); None for no evaluation.
-        observers: told what happens, beside the terminal, `metrics.jsonl` and TensorBoard.
+        observers: told what happens, beside the terminal and `metrics.jsonl`; the chief's alone are.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Trainer:
         if self._chief:
             # Without a checkpoint the run begins again, and so does its log.
             self._log = MetricsLog(folder, self.step if self._restored else -1)
-            self._observers = (TerminalLog(), self._log, TensorBoardLog(folder), *observers)
+            self._observers = (TerminalLog(), self._log, *observers)
             self._check_best()
 
     def _restore(self, folder: Path) -> None:

@@ -7,6 +7,7 @@ held-out videos is Eq. 1 over all of them at once, multi-label videos included w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import tensorflow as tf
 from tc3net.assess import Assessment, assess, selection_tag
 from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError
-from tc3net.inference import Scorer, score_videos
+from tc3net.inference import RawScores, Scorer, score_videos
 from tc3net.input_pipeline import Split, evaluation_batches, readable
 from tc3net.losses import Term
 from tc3net.model import ThreeCNet
@@ -23,6 +24,21 @@ from tc3net.trainer import Evaluation
 
 HELD_OUT_TAG = "holdout/"
 _CLASSIFICATION, _LOSS = "classification/mAP", "loss"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One subset at one evaluation, as `Evaluation.details` hands it on.
+
+    Attributes:
+        held_out: whether these are the held-out training videos, not the test subset.
+        scores: raw scores.
+        assessment: what follows from them.
+    """
+
+    held_out: bool
+    scores: RawScores
+    assessment: Assessment
 
 
 def describe_selection(selection: str, protocol: str, held_out: bool, test_subset: str) -> str:
@@ -106,10 +122,11 @@ class Validation:
             selection, protocols[0], held_out is not None, test.subset if test is not None else ""
         )
 
-    def _assess(self, split: Split) -> Assessment:
+    def _assess(self, split: Split) -> Watched:
         """Localization where the videos have annotated instances, classification always."""
         scores = score_videos(self._scorer, split, keep_streams=self._detection.needs_streams)
-        return assess(scores, self._detection, self._protocols if len(scores.ground_truth) else ())
+        protocols = self._protocols if len(scores.ground_truth) else ()
+        return Watched(split is self._held_out, scores, assess(scores, self._detection, protocols))
 
     def __call__(self) -> Evaluation:
         """Measures, and picks the value that selects.
@@ -121,13 +138,15 @@ class Validation:
             targets = self._scored.named_variables()
             for name, variable in {**self._model.named_variables(), **self._model.average.variables}.items():
                 targets[name].assign(tf.convert_to_tensor(variable))
-        scalars, parts = {}, []
+        scalars, parts, watched = {}, [], []
         if self._held_out is not None and self._loss is not None:
-            found, loss = self._assess(self._held_out), self._loss()
+            watched.append(self._assess(self._held_out))
+            found, loss = watched[-1].assessment, self._loss()
             scalars = {HELD_OUT_TAG + tag: value for tag, value in {_LOSS: loss, **found.scalars()}.items()}
             parts.append(f"held-out videos: loss {loss:.4g}; {found.summary()}")
         if self._test is not None:
-            found = self._assess(self._test)
+            watched.append(self._assess(self._test))
+            found = watched[-1].assessment
             scalars.update(found.scalars())
             parts.append(f"test subset: {found.summary()}")
         value = scalars.get(self._selecting_tag())
@@ -137,7 +156,7 @@ class Validation:
                 "--selection=classification" + (" or loss." if self._held_out is not None else ".")
             )
         best_is_high = -value if self._selection == "loss" else value
-        return Evaluation(scalars, best_is_high, " | ".join(parts), self.selected_by)
+        return Evaluation(scalars, best_is_high, " | ".join(parts), self.selected_by, tuple(watched))
 
     def _selecting_tag(self) -> str:
         """Name of the scalar that selects."""
