@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 import tensorflow as tf
@@ -27,7 +27,7 @@ from tc3net.validation import Watched
 SELECTION_TAG = "selection"
 MAX_CLASSES = 200  # of per-class curves; with more, TensorBoard's page is of no use and slow
 MAX_PANELS = 3  # per picture: so many classes of the video, the last panel for the best other one
-_MAX_VALUES = 1_000_000  # per histogram; of more, evenly spread rows
+_MAX_VALUES = 200_000  # per histogram; of more, evenly spread rows
 _START_TAGS = ("run/", "_hparams_/")
 
 HyperParameters = Mapping[str, Union[bool, int, float, str]]
@@ -128,17 +128,29 @@ def class_scalars(watched: Watched) -> dict[str, float]:
     return scalars
 
 
+def _some_rows(table: Any, columns: int | None = None) -> Any:
+    """Every k-th row of an array or tensor, so that at most `_MAX_VALUES` values remain.
+
+    Args:
+        table: [n, ...].
+        columns: values that belong to a row; default: those in the table.
+    """
+    values = int(np.prod(table.shape[1:])) if columns is None else columns
+    return table[:: max(1, -(-table.shape[0] * values // _MAX_VALUES))]
+
+
 def score_values(scores: RawScores, detection: DetectionConfig) -> dict[str, np.ndarray]:
     """Values for histograms: fused T-CAM and video-level scores, of the labelled classes apart from the others.
 
     Returns:
         1-D arrays by tag; none that is empty.
     """
-    stride = -(-scores.tcam.size // _MAX_VALUES) or 1
-    owner = np.repeat(np.arange(len(scores.video_ids)), np.diff(scores.row_splits))[::stride]
-    tcam, video = scores.tcam[::stride], video_scores(tf.constant(scores.pooled), detection).numpy()
+    rows = _some_rows(np.arange(len(scores.tcam)), scores.tcam.shape[1])
+    owner = np.searchsorted(scores.row_splits, rows, side="right") - 1
+    video = video_scores(tf.constant(scores.pooled), detection).numpy()
+    tables = {"tcam_fused": (scores.tcam[rows], scores.labels[owner]), "video_scores": (video, scores.labels)}
     values = {}
-    for name, table, labels in (("tcam_fused", tcam, scores.labels[owner]), ("video_scores", video, scores.labels)):
+    for name, (table, labels) in tables.items():
         values[f"{name}/labelled_classes"], values[f"{name}/other_classes"] = table[labels > 0], table[labels <= 0]
     return {tag: array for tag, array in values.items() if array.size}
 
@@ -208,7 +220,7 @@ class TensorBoardLog(Observer):
         with self._train.as_default(step):
             for name, variable in self._model.network_variables().items():
                 if name.endswith("kernel"):
-                    tf.summary.histogram(f"weights/{name}", variable)
+                    tf.summary.histogram(f"weights/{name}", _some_rows(tf.convert_to_tensor(variable)))
         self._flush()
 
     def _draw(self, step: int, watched: Watched) -> None:

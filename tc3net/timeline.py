@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure  # not pyplot: no display, no figure left open, a notebook's own are left alone
 
 from tc3net.detection import DetectionConfig, class_gate, mixed_tcam, thresholds, tracks_of, video_scores
@@ -105,21 +106,21 @@ def plot_timeline(path: str | Path, title: str, edges_s: np.ndarray, tracks: Seq
         edges_s: [s + 1] seconds, where the T-CAM's segments (or parts of them) begin, and the end.
         tracks: one per panel, at least one.
     """
-    figure = _figure(title, edges_s, tracks)
+    figure = _figure(title, edges_s, tracks, width=12)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
 
 def timeline_png(title: str, edges_s: np.ndarray, tracks: Sequence[ClassTrack]) -> bytes:
-    """The picture of `plot_timeline`, a little smaller, as the bytes of a PNG file."""
+    """The picture of `plot_timeline`, narrower, so that its text can be read in a row of pictures; bytes of a PNG."""
     buffer = io.BytesIO()
-    _figure(title, edges_s, tracks).savefig(buffer, format="png", dpi=80)
+    _figure(title, edges_s, tracks, width=8).savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
 
 
-def _figure(title: str, edges_s: np.ndarray, tracks: Sequence[ClassTrack]) -> Figure:
-    """One panel per class over a common time axis."""
-    figure = Figure(figsize=(12, 0.8 + 2.4 * len(tracks)), layout="constrained")
+def _figure(title: str, edges_s: np.ndarray, tracks: Sequence[ClassTrack], width: float) -> Figure:
+    """One panel per class over a common time axis; width in inches."""
+    figure = Figure(figsize=(width, 0.8 + 2.4 * len(tracks)), layout="constrained")
     heights = [ratio for _ in tracks for ratio in (3, 1)]
     axes = figure.subplots(
         len(heights), 1, sharex=True, squeeze=False, height_ratios=heights, gridspec_kw={"hspace": 0.12}
@@ -154,9 +155,11 @@ def _draw_tcam(axis: Axes, edges_s: np.ndarray, track: ClassTrack) -> None:
 
 def _draw_bars(axis: Axes, track: ClassTrack, lowest: float, highest: float) -> None:
     """Detections (darker is more certain, between the picture's extremes) and ground truth as bars in seconds."""
-    for start_s, end_s, score in track.detections:
-        certainty = (score - lowest) / (highest - lowest) if highest > lowest else 1.0
-        axis.broken_barh([(start_s, end_s - start_s)], (1.1, 0.8), color=DETECTION, alpha=0.35 + 0.65 * certainty)
+    spread = highest - lowest
+    certainty = [(score - lowest) / spread if spread > 0 else 1.0 for _, _, score in track.detections]
+    spans = [(start_s, end_s - start_s) for start_s, end_s, _ in track.detections]
+    # All in one call: one for each takes half of the picture's time.
+    axis.broken_barh(spans, (1.1, 0.8), color=[to_rgba(DETECTION, 0.35 + 0.65 * value) for value in certainty])
     truth = "no annotation"
     if track.instances is not None:
         bars = [(start_s, end_s - start_s) for start_s, end_s in track.instances]

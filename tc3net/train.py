@@ -176,7 +176,7 @@ def run_card(settings: Settings, run: RunInfo) -> RunCard:
     if run.training["selected_by"]:
         where = "" if FLAGS.test_subset else HELD_OUT_TAG
         metrics = {
-            SELECTION_TAG: f"selection: {run.training['selected_by']}",
+            SELECTION_TAG: "selection",  # of what is said in the column selected_by: other runs share this heading
             f"{where}{FLAGS.protocols[0]}/mAP@0.50": f"{where}{FLAGS.protocols[0]} mAP@0.50",
         }
     return RunCard(
