@@ -24,13 +24,14 @@ from tc3net.model import ModelConfig
 from tc3net.optimizers import OptimizerConfig
 from tc3net.schedules import ScheduleConfig
 from tc3net.selection import SelectionConfig
+from tc3net.tensorboard_log import TensorBoardConfig
 from tc3net.timebase import TimeBase
 from tc3net.trainer import TrainerConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = (
     InputConfig, ModelConfig, LossConfig, OptimizerConfig, ScheduleConfig, SelectionConfig, TrainerConfig,
-    DetectionConfig,
+    DetectionConfig, TensorBoardConfig,
 )  # fmt: skip
 FLAGFILES = sorted(path.name for path in (ROOT / "configs").glob("*.cfg"))
 CONVERSION_FLAGFILES = [name for name in FLAGFILES if name.startswith("convert_")]

@@ -94,19 +94,6 @@ def test_count_terms_are_averaged_over_full_length_batches_only(dataset_dir: Pat
     assert ["count_positive" in entry for entry in logged] == [False, True, False, True]
 
 
-def test_tensorboard_gets_every_loss_term(dataset_dir: Path, tmp_path: Path) -> None:
-    _, model = run(dataset_dir, tmp_path, 2, evaluations=[0.1, 0.2])
-    tags = {"train": set(), "eval": set()}
-    for name, found in tags.items():
-        for path in (tmp_path / "tensorboard" / name).glob("events*"):
-            for record in tf.data.TFRecordDataset(str(path)):
-                event = tf.compat.v1.Event.FromString(record.numpy())
-                found.update(value.tag for value in event.summary.value)
-    expected = {"loss"} | {f"loss/{name}" for name in model.term_names() if name != "loss"}
-    assert expected <= tags["train"]
-    assert "x" in tags["eval"]
-
-
 def test_checkpoint_of_another_class_count_is_refused(tmp_path: Path) -> None:
     CheckpointFolder(tmp_path, make_model(3), keep=1).save(1)
     with pytest.raises(UserError, match=r"step-1: variable centers_rgb has shape \[3, 4\].*5 classes"):
