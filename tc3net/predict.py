@@ -29,8 +29,8 @@ from tc3net.provenance import versions
 from tc3net.report import ReportInput, facts_of, write_report
 from tc3net.runs import CheckpointChoice, load_model
 from tc3net.timebase import TimeBase
-from tc3net.timeline import ClassTrack, plot_timeline
-from tc3net.video_curves import CurveSource
+from tc3net.timeline import plot_timeline
+from tc3net.video_curves import CurveSource, video_tracks
 
 FLAGS = flags.FLAGS
 MAX_PANELS = 4
@@ -155,27 +155,12 @@ def draw_video(
         instances: (class, start s, end s), or None where unknown.
     """
     scores, probability = source.scores, source.probability[video]
-    mine = np.flatnonzero(detections.video == video)
+    detected = detections.label[detections.video == video]
     annotated = {name for name, _, _ in instances or ()}
     shown = [c for c, name in enumerate(scores.classes) if name in annotated or c in detected]
     shown = sorted(shown, key=lambda c: (scores.classes[c] not in annotated, -probability[c]))[:MAX_PANELS]
     shown = shown or [int(probability.argmax())]
-    curves = source.of(video, shown)
-    tracks = []
-    for place, c in enumerate(shown):
-        name = scores.classes[c]
-        found = [i for i in mine if detections.label[i] == c]
-        tracks.append(
-            ClassTrack(
-                name=name,
-                probability=float(probability[c]),
-                tcam=curves.tcam[:, place],
-                thresholds=curves.thresholds[place],
-                detections=[(detections.start_s[i], detections.end_s[i], detections.score[i]) for i in found],
-                instances=None if instances is None else [(s, e) for label, s, e in instances if label == name],
-            )
-        )
-    plot_timeline(path, scores.video_ids[video], curves.boundaries_s, tracks)
+    plot_timeline(path, scores.video_ids[video], *video_tracks(source, video, shown, detections, instances))
 
 
 def annotated_videos(annotated: dict[str, list[tuple[str, float, float]]], scores: RawScores) -> AnnotatedVideos | None:

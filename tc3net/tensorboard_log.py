@@ -21,8 +21,9 @@ from tc3net.event_files import trim_events
 from tc3net.inference import RawScores
 from tc3net.model import ThreeCNet
 from tc3net.observers import Evaluation, IntervalFacts, Observer
-from tc3net.timeline import timeline_png, video_tracks
+from tc3net.timeline import timeline_png
 from tc3net.validation import Watched
+from tc3net.video_curves import CurveSource, video_tracks
 
 SELECTION_TAG = "selection"
 MAX_CLASSES = 200  # of per-class curves; with more, TensorBoard's page is of no use and slow
@@ -107,7 +108,8 @@ def timeline_of(watched: Watched, video: int, detection: DetectionConfig, title:
     if scores.video_ids[video] in truth.video_ids:
         mine = np.flatnonzero(truth.video == truth.video_ids.index(scores.video_ids[video]))
         instances = [(truth.classes[truth.label[i]], truth.start_s[i], truth.end_s[i]) for i in mine]
-    tracks = video_tracks(scores, video, watched.assessment.detections, detection, shown, instances)
+    source = CurveSource(scores, detection)
+    tracks = video_tracks(source, video, shown, watched.assessment.detections, instances)
     return timeline_png(title, *tracks)
 
 

@@ -8,17 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure  # not pyplot: no display, no figure left open, a notebook's own are left alone
 
-from tc3net.detection import DetectionConfig, class_gate, mixed_tcam, thresholds, tracks_of, video_scores
 from tc3net.files import atomic_path
-from tc3net.inference import RawScores
-from tc3net.intervals import Detections
-from tc3net.ragged_ops import top_k_mean
-from tc3net.timebase import boundaries_s
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito); lightness differs as well, for print.
 CURVE, THRESHOLD, DETECTION, TRUTH = "#0072B2", "#555555", "#E69F00", "#009E73"
@@ -43,58 +37,6 @@ class ClassTrack:
     thresholds: Sequence[float]
     detections: Sequence[tuple[float, float, float]]
     instances: Sequence[tuple[float, float]] | None
-
-
-def video_tracks(
-    scores: RawScores,
-    video: int,
-    detections: Detections,
-    config: DetectionConfig,
-    shown: Sequence[int],
-    instances: Sequence[tuple[str, float, float]] | None,
-) -> tuple[np.ndarray, list[ClassTrack]]:
-    """What a picture of one video shows of some classes.
-
-    Args:
-        scores: raw scores.
-        video: index into them.
-        detections: of all videos.
-        config: how they were made.
-        shown: class ids, at least one.
-        instances: (class, start s, end s), or None where unknown.
-
-    Returns:
-        The boundaries in seconds and the tracks, as `plot_timeline` takes them.
-    """
-    tcam = mixed_tcam(scores.ragged_tcams(video, video + 1), config)
-    probability = video_scores(tf.constant(scores.pooled[video : video + 1]), config).numpy()[0]
-    means = top_k_mean(tcam, divisor=scores.top_k_divisor, rounding=config.detection_top_k)
-    gate = class_gate(means, config).numpy()[0]
-    mine = np.flatnonzero(detections.video == video)
-    curves = tracks_of(tcam, tf.constant([[0, c] for c in shown], tf.int64), config)
-    etas = thresholds(curves, config).numpy()
-    tracks = []
-    for position, c in enumerate(shown):
-        name = scores.classes[c]
-        found = [i for i in mine if detections.label[i] == c]
-        tracks.append(
-            ClassTrack(
-                name=name,
-                probability=float(probability[c]),
-                tcam=curves[position].numpy(),
-                thresholds=etas[position].tolist() if gate[c] else [],
-                detections=[(detections.start_s[i], detections.end_s[i], detections.score[i]) for i in found],
-                instances=None if instances is None else [(s, e) for label, s, e in instances if label == name],
-            )
-        )
-    edges = boundaries_s(
-        np.arange(len(tracks[0].tcam) + 1),
-        fps=scores.fps[video],
-        frames_per_segment=scores.frames_per_segment[video],
-        stride_frames=scores.stride_frames[video],
-        cells_per_segment=config.upsampling,
-    )
-    return edges, tracks
 
 
 def plot_timeline(path: str | Path, title: str, edges_s: np.ndarray, tracks: Sequence[ClassTrack]) -> None:

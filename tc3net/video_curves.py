@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from tc3net.detection import DetectionConfig, class_gate, mixed_tcam, thresholds, tracks_of, video_scores
 from tc3net.inference import RawScores
+from tc3net.intervals import Detections
 from tc3net.ragged_ops import top_k_mean
 from tc3net.timebase import boundaries_s
+from tc3net.timeline import ClassTrack
 
 _VIDEOS_PER_CALL = 64  # bounds the memory
 
@@ -76,3 +78,41 @@ class CurveSource:
         )
         found = tuple(tuple(eta.tolist()) if self._gate[video, c] else () for c, eta in zip(chosen, etas))
         return VideoCurves(edges, self.probability[video, chosen], curves, found)
+
+
+def video_tracks(
+    source: CurveSource,
+    video: int,
+    shown: Sequence[int],
+    detections: Detections,
+    instances: Sequence[tuple[str, float, float]] | None,
+) -> tuple[np.ndarray, list[ClassTrack]]:
+    """What a picture of one video shows of some classes.
+
+    Args:
+        source: raw scores, and how detections were made.
+        video: index into them.
+        shown: class ids, at least one.
+        detections: of all videos.
+        instances: (class, start s, end s), or None where unknown.
+
+    Returns:
+        The boundaries in seconds and the tracks, as `tc3net.timeline.plot_timeline` takes them.
+    """
+    curves = source.of(video, shown)
+    mine = np.flatnonzero(detections.video == video)
+    tracks = []
+    for place, c in enumerate(shown):
+        name = source.scores.classes[c]
+        found = [i for i in mine if detections.label[i] == c]
+        tracks.append(
+            ClassTrack(
+                name=name,
+                probability=float(curves.probability[place]),
+                tcam=curves.tcam[:, place],
+                thresholds=curves.thresholds[place],
+                detections=[(detections.start_s[i], detections.end_s[i], detections.score[i]) for i in found],
+                instances=None if instances is None else [(s, e) for label, s, e in instances if label == name],
+            )
+        )
+    return curves.boundaries_s, tracks
