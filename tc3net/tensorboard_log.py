@@ -192,7 +192,7 @@ class TensorBoardLog(Observer):
             with self._eval.as_default(0):
                 metrics = [hp.Metric(tag, display_name=shown) for tag, shown in self._card.metrics.items()]
                 hp.hparams_config(hparams=[hp.HParam(name) for name in self._card.hparams], metrics=metrics)
-                hp.hparams(dict(self._card.hparams))
+                hp.hparams(dict(self._card.hparams), trial_id=str(self._folder.parent))
         self._flush()
 
     def on_log(self, facts: IntervalFacts) -> None:

@@ -164,7 +164,7 @@ def test_pictures_histograms_texts_and_hyperparameters(dataset_dir: Path, tmp_pa
     (_, start), (_, experiment) = (evaluated[f"_hparams_/{n}"][0] for n in ("session_start_info", "experiment"))
     content = plugin_data_pb2.HParamsPluginData.FromString(start.plugin_data.content).session_start_info
     values = {name: getattr(value, value.WhichOneof("kind")) for name, value in content.hparams.items()}
-    assert values == CARD.hparams
+    assert (values, content.group_name) == (CARD.hparams, str(tmp_path))
     shown = plugin_data_pb2.HParamsPluginData.FromString(experiment.plugin_data.content).experiment
     assert [info.name.tag for info in shown.metric_infos] == list(CARD.metrics)
     assert set(CARD.metrics) <= set(evaluated)
