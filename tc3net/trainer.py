@@ -94,7 +94,7 @@ class Trainer:
         model: compiled inside `strategy.scope()`.
         strategy: from `make_strategy`.
         config: how long and how often.
-        run_dir: run folder, existing; workers share it.
+        run_dir: run folder, made if it is not there; workers share it.
         evaluate: called after `eval_every` steps, after the last, and before the first (an untrained model's score
             tells what the numbers after it are worth); None for no evaluation.
         observers: told what happens, beside the terminal and `metrics.jsonl`; the chief's alone are.
@@ -117,6 +117,7 @@ class Trainer:
         self._restore(folder)
         self._observers: Sequence[Observer] = ()
         if self._chief:
+            folder.mkdir(parents=True, exist_ok=True)
             # Without a checkpoint the run begins again, and so does its log.
             self._log = MetricsLog(folder, self.step if self._restored else -1)
             self._observers = (TerminalLog(), self._log, *observers)
