@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from benchmarks.work_folder import work_folder
 from tc3net.errors import UserError, run_main
 from tc3net.host_memory import keep_freed_memory
 
@@ -260,16 +261,8 @@ def main(argv: Sequence[str]) -> None:
     if FLAGS.measure:
         measure_conversion(json.loads(FLAGS.measure))
         return
-    if not FLAGS.work_dir:
-        raise UserError("--work_dir is not set; expected a folder that may be written. Add --work_dir=...")
-    work = Path(FLAGS.work_dir)
-    if work.exists() and any(work.iterdir()):
-        raise UserError(f"{work}: holds files; expected an empty folder or none, since it is emptied. Give another.")
-    work.mkdir(parents=True, exist_ok=True)
-    try:
+    with work_folder(FLAGS.work_dir) as work:
         result = run(work)
-    finally:
-        shutil.rmtree(work)
     print(json.dumps(result))
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +29,9 @@ from absl import flags
 
 from benchmarks.batches import random_batch, thumos14_lengths
 from benchmarks.convert import peak_rss_mb
+from benchmarks.work_folder import work_folder
 from tc3net import __version__, schema
-from tc3net.errors import UserError, run_main
+from tc3net.errors import run_main
 from tc3net.feature_cache import TrainingSource
 from tc3net.files import sha256_of
 from tc3net.host_memory import keep_freed_memory
@@ -155,17 +155,9 @@ def run(work: Path) -> dict[str, Any]:
 def main(argv: Sequence[str]) -> None:
     """Measures everything and prints the result."""
     del argv
-    if not FLAGS.work_dir:
-        raise UserError("--work_dir is not set; expected a folder that may be written. Add --work_dir=...")
-    work = Path(FLAGS.work_dir)
-    if work.exists() and any(work.iterdir()):
-        raise UserError(f"{work}: holds files; expected an empty folder or none, since it is emptied. Give another.")
-    work.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
-    try:
+    with work_folder(FLAGS.work_dir) as work:
         result = run(work)
-    finally:
-        shutil.rmtree(work)
     print(json.dumps(result))
 
 

@@ -21,10 +21,10 @@ import tensorflow as tf
 from absl import flags
 
 from tc3net import config as config_module
-from tc3net import ragged_ops
 from tc3net.config import define_flags, from_flags
 from tc3net.detection import DetectionConfig, detect, mixed_tcam, video_scores
 from tc3net.errors import UserError, run_main
+from tc3net.inference import pooled_top_k
 from tc3net.model import ThreeCNet
 from tc3net.provenance import versions
 from tc3net.runs import CheckpointChoice, RunInfo, load_model
@@ -74,12 +74,9 @@ def serving_function(
             ragged = tf.RaggedTensor.from_tensor(features, lengths=lengths)  # [B, (s), 2D]
         outputs = model(ragged, training=False)
         tcam = outputs["tcam_fused"]
-        pooled = [
-            ragged_ops.top_k_mean(outputs[f"tcam_{name}"], divisor=top_k_divisor) for name in ("rgb", "flow", "fused")
-        ]
         found = detect(mixed_tcam(outputs, config), config, top_k_divisor)
         return {
-            "video_scores": video_scores(tf.stack(pooled, axis=1), config),
+            "video_scores": video_scores(pooled_top_k(outputs, top_k_divisor), config),
             "tcam": tcam.to_tensor(shape=[None, None, model.num_classes])[:, :total],
             **pack_detections(found, lengths, base, max_detections, config.upsampling),
         }

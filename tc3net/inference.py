@@ -106,6 +106,20 @@ class RawScores:
         )
 
 
+def pooled_top_k(outputs: dict[str, tf.RaggedTensor], divisor: int) -> tf.Tensor:
+    """Top-k means of the rgb, flow and fused T-CAM, from which video-level scores are made (Sec. 3.2).
+
+    Args:
+        outputs: what the model returned.
+        divisor: k = ⌈s / divisor⌉.
+
+    Returns:
+        [N, 3, C].
+    """
+    tcams = (outputs[f"tcam_{name}"] for name in ("rgb", "flow", "fused"))
+    return tf.stack([ragged_ops.top_k_mean(tcam, divisor=divisor) for tcam in tcams], axis=1)
+
+
 class Scorer:
     """Runs the model on batches; keep one, it holds the traced graph.
 
@@ -121,10 +135,9 @@ class Scorer:
         @tf.function(input_signature=[spec])
         def score(features: tf.RaggedTensor) -> dict[str, tf.Tensor]:
             outputs = model(features, training=False)
-            tcams = [outputs[f"tcam_{name}"] for name in ("rgb", "flow", "fused")]
-            pooled = [ragged_ops.top_k_mean(tcam, divisor=top_k_divisor) for tcam in tcams]
-            rgb, flow, fused = (tcam.flat_values for tcam in tcams)
-            return {"tcam": fused, "tcam_rgb": rgb, "tcam_flow": flow, "pooled": tf.stack(pooled, axis=1)}
+            rgb, flow, fused = (outputs[f"tcam_{name}"].flat_values for name in ("rgb", "flow", "fused"))
+            pooled = pooled_top_k(outputs, top_k_divisor)
+            return {"tcam": fused, "tcam_rgb": rgb, "tcam_flow": flow, "pooled": pooled}
 
         self._score = score
 

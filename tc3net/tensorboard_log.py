@@ -95,11 +95,10 @@ def choose_videos(labels: np.ndarray, count: int) -> list[int]:
     return sorted([*new, *others][:count])
 
 
-def timeline_of(watched: Watched, video: int, detection: DetectionConfig, title: str) -> bytes:
+def timeline_of(watched: Watched, source: CurveSource, video: int, title: str) -> bytes:
     """PNG of one video: its first classes, and the most probable other one. The same panels whatever the model says
     of the labelled classes, so that the pictures of all steps have one size."""
-    scores = watched.scores
-    probability = video_scores(tf.constant(scores.pooled[video : video + 1]), detection).numpy()[0]
+    scores, probability = watched.scores, source.probability[video]
     own = scores.labels[video] > 0
     shown = np.flatnonzero(own)[: MAX_PANELS - 1].tolist()
     if not own.all():
@@ -108,7 +107,6 @@ def timeline_of(watched: Watched, video: int, detection: DetectionConfig, title:
     if scores.video_ids[video] in truth.video_ids:
         mine = np.flatnonzero(truth.video == truth.video_ids.index(scores.video_ids[video]))
         instances = [(truth.classes[truth.label[i]], truth.start_s[i], truth.end_s[i]) for i in mine]
-    source = CurveSource(scores, detection)
     tracks = video_tracks(source, video, shown, watched.assessment.detections, instances)
     return timeline_png(title, *tracks)
 
@@ -228,9 +226,10 @@ class TensorBoardLog(Observer):
     def _draw(self, step: int, watched: Watched) -> None:
         scores = watched.scores
         where = f"{scores.dataset}, {scores.subset}{', held out' if watched.held_out else ''}"
+        source = CurveSource(scores, self._detection)
         for video in choose_videos(scores.labels, self._config.tensorboard_videos):
             title = f"{scores.video_ids[video]} ({where}), step {step}"
-            png = timeline_of(watched, video, self._detection, title)
+            png = timeline_of(watched, source, video, title)
             image = tf.io.decode_png(png, channels=3)
             tf.summary.image(f"timeline/{scores.video_ids[video]}", image[tf.newaxis])
 

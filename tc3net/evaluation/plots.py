@@ -108,14 +108,9 @@ def sensitivity_figure(analysis: SensitivityAnalysis, tiou: float, title: str) -
         title: what was evaluated.
     """
     row = analysis.tious.index(tiou)
-    figure = _panels(
-        analysis, [100 * c.map_n[row] for c in analysis.characteristics], 100 * analysis.map_n[row],
-        f"normalized mAP@{tiou:g} [%]",
-    )  # fmt: skip
-    figure.suptitle(
-        f"{title}: sensitivity at tIoU {tiou:g} (protocol {analysis.protocol})", x=0.01, ha="left", parse_math=False
-    )
-    return figure
+    values, base = [c.map_n[row] for c in analysis.characteristics], analysis.map_n[row]
+    heading = f"{title}: sensitivity at tIoU {tiou:g} (protocol {analysis.protocol})"
+    return _panels(analysis, values, base, f"normalized mAP@{tiou:g} [%]", heading)
 
 
 def miss_figure(analysis: SensitivityAnalysis, tiou: float, title: str) -> Figure:
@@ -127,21 +122,16 @@ def miss_figure(analysis: SensitivityAnalysis, tiou: float, title: str) -> Figur
         title: what was evaluated.
     """
     row = analysis.tious.index(tiou)
-    figure = _panels(
-        analysis, [100 * c.miss_rate[row] for c in analysis.characteristics], 100 * analysis.miss_rate[row],
-        "instances missed [%]",
-    )  # fmt: skip
-    figure.suptitle(
-        f"{title}: missed instances at tIoU {tiou:g} (protocol {analysis.protocol})",
-        x=0.01,
-        ha="left",
-        parse_math=False,
-    )
-    return figure
+    values, base = [c.miss_rate[row] for c in analysis.characteristics], analysis.miss_rate[row]
+    heading = f"{title}: missed instances at tIoU {tiou:g} (protocol {analysis.protocol})"
+    return _panels(analysis, values, base, "instances missed [%]", heading)
 
 
-def _panels(analysis: SensitivityAnalysis, values: list[np.ndarray], base: float, ylabel: str) -> Figure:
-    """A panel of bars per characteristic, on one scale."""
+def _panels(
+    analysis: SensitivityAnalysis, fractions: list[np.ndarray], fraction_of_all: float, ylabel: str, heading: str
+) -> Figure:
+    """A panel of bars per characteristic, in percent, on one scale."""
+    values, base = [100 * heights for heights in fractions], 100 * fraction_of_all
     widths = [len(c.buckets) for c in analysis.characteristics]
     figure, axes = plt.subplots(
         1, len(widths), figsize=(10.5, 3.6), sharey=True, layout="constrained", gridspec_kw={"width_ratios": widths}
@@ -154,6 +144,7 @@ def _panels(analysis: SensitivityAnalysis, values: list[np.ndarray], base: float
     axes[0].set_ylabel(ylabel)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", frameon=False, fontsize=8)
+    figure.suptitle(heading, x=0.01, ha="left", parse_math=False)
     return figure
 
 
