@@ -82,7 +82,8 @@ def local_score(track: Array, start: int, end: int, config: Any) -> float:
     values = track
     if config.score_scale == "range":
         span = track.max() - track.min()
-        values = (track - track.min()) / span if span > 0 else np.zeros_like(track)
+        constant = span <= 1e-5 * np.abs(track).max()  # but for the rounding of what smoothed it
+        values = np.zeros_like(track) if constant else (track - track.min()) / span
     inside = values[start:end]
     if config.score == "peak":
         return float(inside.max())

@@ -191,6 +191,13 @@ def test_contrast_in_closed_form() -> None:
     assert found([column(3, 5)], everything) == [(0, 0, 0, 2, 4.0)]  # no border: minus 0
 
 
+def test_a_smoothed_constant_track_stands_out_nowhere() -> None:
+    config = DetectionConfig(threshold="zero", smoothing="gaussian", score_scale="range", score_gamma=0.0)
+    for length in (3, 17, 40):
+        for value in (0.375, 0.1, 1e3):
+            assert {d[4] for d in found([column(*[value] * length)], config)} == {0.0}
+
+
 def proposals(*spans: tuple[int, int]) -> Proposals:
     start, end = (tf.constant(values, tf.int64) for values in zip(*spans))
     return Proposals(tf.zeros_like(start), start, end, tf.zeros(len(spans)))

@@ -34,6 +34,7 @@ from tc3net.tensorboard_log import (
 from tc3net.timeline import DETECTION, TRUTH
 from tc3net.trainer import Trainer, TrainerConfig
 from tc3net.validation import Validation, Watched
+from tc3net.video_curves import CurveSource
 
 Points = dict[str, list[tuple[int, Any]]]
 CARD = RunCard(
@@ -191,8 +192,9 @@ def watched_test_subset(dataset_dir: Path) -> Watched:
 
 def test_a_picture_shows_the_videos_own_classes_and_the_best_other_one(dataset_dir: Path) -> None:
     watched = watched_test_subset(dataset_dir)
+    source = CurveSource(watched.scores, DetectionConfig())
     for video in range(3):  # of no label, of one, of two
-        image = tf.io.decode_png(timeline_of(watched, video, DetectionConfig(), "x")).numpy()[:, :, :3] / 255
+        image = tf.io.decode_png(timeline_of(watched, source, video, "x")).numpy()[:, :, :3] / 255
         known, panels = watched.scores.labels[video].sum(), (image.shape[0] / 100 - 0.8) / 2.4
         assert panels == pytest.approx(min(known, 2) + 1, abs=0.02)
         assert has_colour(image, TRUTH) == (known > 0)

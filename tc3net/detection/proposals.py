@@ -14,6 +14,9 @@ import tensorflow as tf
 from tc3net.detection.config import DetectionConfig
 from tc3net.detection.tracks import track_range
 
+# Range of a track, as a share of its largest magnitude, up to which it is constant but for rounding in float32.
+CONSTANT = 1e-5
+
 
 class Proposals(NamedTuple):
     """n runs, ordered by track, start, and the longer first.
@@ -94,7 +97,8 @@ def local_score(tracks: tf.RaggedTensor, found: Proposals, config: DetectionConf
     peak: the highest value (Sec. 3.5). mean: of its values. contrast: mean inside minus mean in the border, which is
     ⌈contrast_border · length⌉ cells before the start and after the end, as far as the video reaches; where there is no
     border, minus 0 (the outer-inner contrast of AutoLoc, Shou et al. 2018).
-    With `score_scale=range` the values are (value - min) / (max - min) of the track, and 0 in a constant one.
+    With `score_scale=range` the values are (value - min) / (max - min) of the track, and 0 in a constant one: one whose
+    range is below `CONSTANT` of its largest magnitude, as smoothing leaves a constant track constant but for rounding.
 
     Args:
         tracks: [P, (s)] ragged.
@@ -123,7 +127,9 @@ def local_score(tracks: tf.RaggedTensor, found: Proposals, config: DetectionConf
         low, high = (tf.cast(tf.gather(bound, found.track), score.dtype) for bound in track_range(tracks))
         if config.score == "contrast":  # of scaled values, the minimum of which is 0
             outside = tf.where(cells > 0, outside - low, tf.zeros_like(outside))
-        score = tf.math.divide_no_nan(score - low - outside, high - low)
+        constant = high - low <= CONSTANT * tf.maximum(tf.abs(low), tf.abs(high))
+        span = tf.where(constant, tf.zeros_like(low), high - low)
+        score = tf.math.divide_no_nan(score - low - outside, span)
     elif config.score == "contrast":
         score = score - outside
     return tf.cast(score, tracks.dtype)
