@@ -3,23 +3,25 @@
     python -m benchmarks.tcam_shape --dataset_dir=demo_output/dataset --run_dirs=RUN_A,RUN_B
 
 For each run, over the (video, class) pairs present in the test subset: the share of action segments and of background
-segments above η, the T-CAM's range, predicted and true counts, detections per video of present and absent classes.
+segments above η, the T-CAM's range, predicted and true counts, the mean relative error of the predicted count and of
+the number of detections, and detections per video of present and absent classes.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from tc3net.detection import detect_videos, thresholds, tracks_of
+from tc3net.detection import DetectionConfig, detect_videos, thresholds, tracks_of
 from tc3net.errors import UserError, run_main
 from tc3net.inference import RawScores, Scorer, score_videos
 from tc3net.input_pipeline import open_split
-from tc3net.losses import predicted_counts
+from tc3net.losses import LossConfig, estimated_counts
 from tc3net.runs import load_model
 from tc3net.timebase import boundaries_s
 
@@ -47,14 +49,18 @@ def action_segments(scores: RawScores, video: int, label: int) -> np.ndarray:
     return inside.any(axis=1)
 
 
-def shape(run_dir: str) -> dict[str, float]:
-    """The numbers of one run."""
-    model, run, _ = load_model(run_dir, "last")
-    scores = score_videos(Scorer(model), open_split(FLAGS.dataset_dir, FLAGS.subset))
+def shape(scores: RawScores, detection: DetectionConfig, loss: LossConfig) -> dict[str, float]:
+    """The numbers of one model.
+
+    Args:
+        scores: raw scores of annotated videos.
+        detection: its detection settings.
+        loss: its estimate of the counts.
+    """
     tcam = scores.ragged_tcam(0, len(scores.video_ids))
     every = tf.where(tf.ones_like(scores.labels, tf.bool))  # [V * C, 2]
-    eta = thresholds(tracks_of(tcam, every, run.detection), run.detection).numpy()[:, 0].reshape(scores.labels.shape)
-    predicted = predicted_counts(tcam).numpy()  # [V, C]
+    eta = thresholds(tracks_of(tcam, every, detection), detection).numpy()[:, 0].reshape(scores.labels.shape)
+    predicted = estimated_counts(tcam, loss).numpy()  # [V, C]
     true = np.zeros_like(predicted)
     np.add.at(true, (scores.ground_truth.video, scores.ground_truth.label), 1)
     rows = []
@@ -64,14 +70,19 @@ def shape(run_dir: str) -> dict[str, float]:
         if action.any() and not action.all():
             rows.append((above[action].mean(), above[~action].mean(), np.ptp(track)))
     action_above, background_above, span = np.mean(rows, axis=0)
-    found = detect_videos(scores, run.detection)
+    found = detect_videos(scores, detection)
     right = scores.labels[found.video, found.label] > 0
+    detected = np.zeros_like(predicted)
+    np.add.at(detected, (found.video, found.label), 1)
+    present, instances = true > 0, true[true > 0]
     return {
         "action_above_threshold": float(action_above),
         "background_above_threshold": float(background_above),
         "tcam_range": float(span),
         "predicted_count": float(predicted[true > 0].mean()),
-        "true_count": float(true[true > 0].mean()),
+        "true_count": float(instances.mean()),
+        "error_of_predicted_count": float((np.abs(predicted[present] - instances) / instances).mean()),
+        "error_of_number_of_detections": float((np.abs(detected[present] - instances) / instances).mean()),
         "detections_of_present_classes": float(right.sum() / len(scores.video_ids)),
         "detections_of_absent_classes": float((~right).sum() / len(scores.video_ids)),
     }
@@ -82,7 +93,12 @@ def main(argv: Sequence[str]) -> None:
     del argv
     if not FLAGS.run_dirs:
         raise UserError("--run_dirs is missing.")
-    found = {run_dir: shape(run_dir) for run_dir in FLAGS.run_dirs}
+    split = open_split(FLAGS.dataset_dir, FLAGS.subset)
+    found = {}
+    for run_dir in FLAGS.run_dirs:
+        model, run, _ = load_model(run_dir, "last")
+        loss = LossConfig(**{item.name: run.training[item.name] for item in fields(LossConfig)})
+        found[run_dir] = shape(score_videos(Scorer(model), split), run.detection, loss)
     for run_dir, numbers in found.items():
         print(run_dir, "  ".join(f"{name} {value:.2f}" for name, value in numbers.items()), flush=True)
     print(json.dumps(found))

@@ -7,14 +7,13 @@ variables or strategies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tc3net import ragged_ops
-from tc3net.config import option
-from tc3net.errors import UserError
+from tc3net.counting import count_instances
+from tc3net.loss_config import LossConfig as LossConfig
 
 
 class Term(NamedTuple):
@@ -43,65 +42,6 @@ class CenterTerm(NamedTuple):
     term: Term
     offset_sum: tf.Tensor
     pair_count: tf.Tensor
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Choices of Eq. 1-10. Defaults are the paper's for THUMOS14; BUILD_NOTES.md lists the reference code's."""
-
-    alpha: float = option(1e-3, "Weight of the center loss (Eq. 1); 0 switches it off, centers included.")
-    beta: float = option(1.0, "Weight of the counting loss (Eq. 1); 0 switches it off. ActivityNet 1.2: 0.1.")
-    count_negative_weight: float = option(1e-3, "lambda of Eq. 10: weight of the counts of absent classes.")
-    top_k_divisor: int = option(8, "k of the top-k pooling is the number of segments divided by this (Sec. 3.2).")
-    attention_axis: str = option(
-        "time",
-        "Axis that Eq. 4's softmax normalises over: time (the paper's text) or class (its formula as printed).",
-        choices=("time", "class"),
-    )
-    attention_threshold: str = option(
-        "median",
-        "Attention weights below this statistic over time are set to 0: median (paper) or mean (reference code).",
-        choices=("median", "mean"),
-    )
-    center_normalization: str = option(
-        "videos",
-        "Center loss divided by the number of videos (Eq. 6), or by the squared number of (video, class) pairs "
-        "(reference code).",
-        choices=("videos", "pairs_squared"),
-    )
-    center_multi_label_from_step: int = option(
-        0, "Training step from which multi-label videos take part in the center loss (reference code: 5000)."
-    )
-    center_learning_rate: float = option(0.1, "Learning rate of the centers' own update (Sec. 4.1).")
-    count_positives: str = option(
-        "all",
-        "Classes with a positive count: all (Eq. 10), or below_length: those with a count below the number of "
-        "segments, the others being treated as absent (reference code).",
-        choices=("all", "below_length"),
-    )
-    count_error: str = option(
-        "relative", "Count error of present classes: relative (Eq. 10) or absolute.", choices=("relative", "absolute")
-    )
-
-    def __post_init__(self) -> None:
-        for name in ("alpha", "beta", "count_negative_weight", "center_multi_label_from_step"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(f"--{name}={getattr(self, name)}; expected 0 or a positive number.")
-        if self.top_k_divisor < 1:
-            raise UserError(f"--top_k_divisor={self.top_k_divisor}; expected 1 or more (the paper uses 8).")
-        if not 0 < self.center_learning_rate <= 1:
-            raise UserError(
-                f"--center_learning_rate={self.center_learning_rate}; expected a value in (0, 1] (the paper uses 0.1): "
-                "above 1 the centers overshoot the features they follow."
-            )
-
-    def coefficient(self, name: str) -> float:
-        """Factor of a term in the whole loss (Eq. 1, Eq. 10), by the term's name, such as `center_rgb`."""
-        if name.startswith("center"):
-            return self.alpha
-        if name.startswith("count"):
-            return self.beta * (self.count_negative_weight if name == "count_negative" else 1.0)
-        return 1.0
 
 
 def classification_loss(*, tcam: tf.RaggedTensor, labels: tf.Tensor, top_k_divisor: int = 8) -> Term:
@@ -237,6 +177,35 @@ def predicted_counts(tcam: tf.RaggedTensor, attention_axis: str = "time") -> tf.
     return ragged_ops.sum_over_time(attention.flat_values * tcam.flat_values, tcam)
 
 
+def estimated_counts(tcam: tf.RaggedTensor, config: LossConfig) -> tf.Tensor:
+    """What the counting loss compares with the annotated counts.
+
+    Args:
+        tcam: [N, (s), C] ragged, fused T-CAM.
+        config: which estimator.
+
+    Returns:
+        [N, C]; Eq. 9, or an estimated number of instances (`tc3net.counting`).
+    """
+    if config.count_estimator == "attention":
+        return predicted_counts(tcam, config.attention_axis)
+    return count_instances(
+        tcam,
+        config.count_estimator,
+        temperature=config.count_temperature,
+        smoothing=config.count_smoothing,
+        length=config.count_length,
+    )
+
+
+def _count_error(predicted: tf.Tensor, counts: tf.Tensor, kind: str) -> tf.Tensor:
+    """Error of predicted counts [N, C], of which only those of present classes have a meaning."""
+    if kind == "log":
+        return tf.abs(tf.math.log1p(predicted) - tf.math.log1p(counts))
+    error = tf.abs(predicted - counts)
+    return error / tf.maximum(counts, 1.0) if kind == "relative" else error
+
+
 def count_loss(
     *,
     tcam: tf.RaggedTensor,
@@ -257,15 +226,14 @@ def count_loss(
     Returns:
         Terms of L_count+ and L_count- (without lambda), both over the videos with any usable count.
     """
-    predicted = predicted_counts(tcam, config.attention_axis)  # [N, C]
+    predicted = estimated_counts(tcam, config)  # [N, C]
     usable = counts_known & full_length[:, tf.newaxis]
     positive = usable & (counts > 0)
     if config.count_positives == "below_length":
         positive &= counts < tf.cast(tcam.row_lengths(), counts.dtype)[:, tf.newaxis]
     negative = usable & ~positive
-    scale = tf.where(positive, counts, tf.ones_like(counts)) if config.count_error == "relative" else 1.0
     zeros = tf.zeros_like(predicted)
-    positive_total = tf.reduce_sum(tf.where(positive, tf.abs(predicted - counts) / scale, zeros))
+    positive_total = tf.reduce_sum(tf.where(positive, _count_error(predicted, counts, config.count_error), zeros))
     negative_total = tf.reduce_sum(tf.where(negative, tf.abs(predicted), zeros))
     weight = tf.reduce_sum(tf.cast(tf.reduce_any(usable, axis=1), predicted.dtype))
     return Term(positive_total, weight), Term(negative_total, weight)

@@ -204,12 +204,16 @@ class ThreeCNet(keras.Model):
 
     def term_names(self) -> tuple[str, ...]:
         """Names of what `update` reports, in order: the loss, then its terms."""
-        names = ["loss", "classification_rgb", "classification_flow", "classification_fused"]
-        if self.loss_config.alpha > 0:
-            names += ["center_rgb", "center_flow"]
+        names = ["loss", *(f"classification_{name}" for name in self.loss_config.classified)]
+        names += [f"center_{name}" for name in self.loss_config.centered]
         if self.loss_config.beta > 0:
             names += ["count_positive", "count_negative"]
         return tuple(names)
+
+    def _weight_of(self, name: str, step: tf.Tensor) -> Any:
+        """Factor of a term in the loss of a training step."""
+        weight = self.loss_config.coefficient(name)
+        return weight * self.loss_config.count_share(step) if name.startswith("count") else weight
 
     def loss_terms(
         self, batch: Batch, outputs: dict[str, tf.RaggedTensor], step: Any
@@ -227,21 +231,20 @@ class ThreeCNet(keras.Model):
         config = self.loss_config
         terms: dict[str, losses.Term] = {}
         centers: dict[str, losses.CenterTerm] = {}
-        for name in (*STREAMS, "fused"):
+        for name in config.classified:
             terms[f"classification_{name}"] = losses.classification_loss(
                 tcam=outputs[f"tcam_{name}"], labels=batch["labels"], top_k_divisor=config.top_k_divisor
             )
-        if config.alpha > 0:
-            for name in STREAMS:
-                centers[name] = losses.center_loss(
-                    features=outputs[f"features_{name}"],
-                    tcam=outputs[f"tcam_{name}"],
-                    labels=batch["labels"],
-                    centers=tf.convert_to_tensor(self.centers[name]),
-                    use_multi_label=tf.cast(step, tf.int64) >= config.center_multi_label_from_step,
-                    config=config,
-                )
-                terms[f"center_{name}"] = centers[name].term
+        for name in config.centered:
+            centers[name] = losses.center_loss(
+                features=outputs[f"features_{name}"],
+                tcam=outputs[f"tcam_{name}"],
+                labels=batch["labels"],
+                centers=tf.convert_to_tensor(self.centers[name]),
+                use_multi_label=tf.cast(step, tf.int64) >= config.center_multi_label_from_step,
+                config=config,
+            )
+            terms[f"center_{name}"] = centers[name].term
         if config.beta > 0:
             terms["count_positive"], terms["count_negative"] = losses.count_loss(
                 tcam=outputs["tcam_fused"],
@@ -263,7 +266,7 @@ class ThreeCNet(keras.Model):
             unweighted, by the names of `term_names`; `count_videos`, how many videos the count terms saw;
             `segments`, how many rows the batch had;
             `learning_rate`; `gradient_norm`, global, of the loss alone and before clipping; and where there is a
-            center loss `center_norm_rgb` and `center_norm_flow`, the centers' mean length.
+            center loss `center_norm_<stream>`, the centers' mean length.
         """
         replica = tf.distribute.get_replica_context()
         add = tf.distribute.ReduceOp.SUM
@@ -277,7 +280,7 @@ class ThreeCNet(keras.Model):
                 name: tf.math.divide_no_nan(terms[name].total, weight ** terms[name].power)
                 for name, weight in zip(names, weights)
             }
-            loss = tf.add_n([self.loss_config.coefficient(name) * shares[name] for name in names])
+            loss = tf.add_n([self._weight_of(name, step) * shares[name] for name in names])
         variables = self.trainable_variables
         gradients, gradient_norm = clip_shares(tape.gradient(loss, variables), self.clip_norm)
         gradients = add_l2(gradients, variables, self.weight_decay)

@@ -117,6 +117,11 @@ def read_settings() -> Settings:
             f"--beta={settings.loss.beta} with --batches=cropped: the counting loss needs full-length batches and "
             "would never act. Set --beta=0, or --batches=alternate."
         )
+    if settings.loss.beta > 0 and settings.loss.count_start_step >= settings.trainer.iterations:
+        raise UserError(
+            f"--count_start_step={settings.loss.count_start_step} with --iterations={settings.trainer.iterations}: the "
+            "counting loss would never act. Start it earlier, or set --beta=0."
+        )
     settings.schedule.resolved_decay_steps(settings.trainer.iterations)
     watched = settings.selection.holdout_fraction or FLAGS.test_subset
     if settings.trainer.early_stopping_patience and not watched:

@@ -106,6 +106,53 @@ def counting(
     return (positive / videos, negative / videos) if videos else (0.0, 0.0)
 
 
+def gaussian(tcam: Array, sigma: float) -> Array:
+    """Weighted means over the segments at most ⌈3 sigma⌉ away; [s, C]."""
+    if sigma == 0:
+        return tcam
+    out, reach = np.zeros(tcam.shape), math.ceil(3 * sigma)
+    for t in range(len(tcam)):
+        near = [u for u in range(len(tcam)) if abs(u - t) <= reach]
+        weights = np.array([math.exp(-0.5 * ((u - t) / sigma) ** 2) for u in near])
+        out[t] = (weights[:, None] * tcam[near]).sum(axis=0) / weights.sum()
+    return out
+
+
+def threshold_and_range(tcam: Array) -> tuple[Array, Array]:
+    """Midpoint and range of each class over time [C]."""
+    top, bottom = tcam.max(axis=0), tcam.min(axis=0)
+    return (top + bottom) / 2, np.maximum(top - bottom, 1e-3)
+
+
+def instances(
+    tcam: Array,
+    estimator: str,
+    *,
+    temperature: float = 0.1,
+    smoothing: float = 0.0,
+    length: int = 5,
+    frozen: tuple[Array, Array] | None = None,
+) -> Array:
+    """Estimated number of instances of each class in one video [s, C] -> [C]; `frozen` replaces threshold and range."""
+    smooth = gaussian(tcam, smoothing)
+    eta, span = frozen or threshold_and_range(smooth)
+    logit = (smooth - eta) / (temperature * span)
+    p = 1 / (1 + np.exp(-logit))
+    total = np.zeros(tcam.shape[1])
+    for t in range(len(tcam)):
+        before = p[t - 1] if t else np.zeros_like(total)
+        if estimator == "edges":
+            total += np.maximum(p[t] - before, 0)
+        elif estimator == "runs":
+            total += p[t] * (1 - before)
+        elif estimator == "mass":
+            total += p[t] / length
+        else:
+            window = range(max(t - length // 2, 0), min(t + length // 2 + 1, len(tcam)))
+            total += p[t] * np.exp(logit[t]) / sum(np.exp(logit[u]) for u in window)
+    return total
+
+
 def temporal_filter(tcam: Array, kernel: Array, dilation: int = 2) -> Array:
     """Depthwise temporal convolution of one video [s, C], zero padding (Sec. 4.1)."""
     out = np.zeros_like(tcam)
@@ -139,9 +186,9 @@ def total_loss(batch: dict[str, Any], weights: dict[str, Array], config: Any) ->
     """Eq. 1 of a batch: `videos` (list of [s, 2D]), `labels`, `counts`, `counts_known`, `full_length`."""
     outputs = [forward(video, weights) for video in batch["videos"]]
     loss = 0.0
-    for name in ("rgb", "flow", "fused"):
+    for name in ("rgb", "flow", "fused") if config.classification_tcams == "all" else ("fused",):
         loss += classification([o[f"tcam_{name}"] for o in outputs], batch["labels"], config.top_k_divisor)
-    for name in ("rgb", "flow"):
+    for name in ("rgb", "flow") if config.center_streams == "both" else (config.center_streams,):
         value, _ = center(
             [o[f"features_{name}"] for o in outputs],
             [o[f"tcam_{name}"] for o in outputs],

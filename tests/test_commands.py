@@ -233,6 +233,7 @@ def test_mistakes_are_refused_before_any_work(work: Path, tmp_path: Path) -> Non
         "--dropout=1.5; expected a rate in [0, 1)": [*TRAIN, data, new, "--dropout=1.5"],
         "--run_dir is missing": [*TRAIN, data],
         "--beta=1.0 with --batches=cropped": [*TRAIN, data, new, "--batches=cropped"],
+        "--count_start_step=9 with --iterations=4": [*TRAIN, data, new, "--count_start_step=9"],
         "--max_segments=100 is below --crop_segments=200": [*TRAIN, data, new, "--max_segments=100"],
         "no videos in a subset 'training'": [*TRAIN, data, new, "--train_subset=training"],
         "--protocols=coco: expected one or more of": [*TRAIN, data, new, "--protocols=coco"],

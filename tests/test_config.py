@@ -115,6 +115,11 @@ BAD_VALUES = [
     (LossConfig, "count_negative_weight", [-1e-3, NAN, INF]),
     (LossConfig, "top_k_divisor", [0, -8]),
     (LossConfig, "center_multi_label_from_step", [-1]),
+    (LossConfig, "count_temperature", [0.0, -0.1, 1.5, NAN]),
+    (LossConfig, "count_smoothing", [-1.0, 17.0, NAN, INF]),
+    (LossConfig, "count_length", [0, 65]),
+    (LossConfig, "count_start_step", [-1]),
+    (LossConfig, "count_ramp_steps", [-1]),
     (LossConfig, "center_learning_rate", [0.0, -0.1, 1.5, NAN, INF]),
     (ModelConfig, "dropout", [-0.1, 1.0, NAN]),
     (OptimizerConfig, "learning_rate", [0.0, -1e-4, NAN, INF]),
@@ -239,6 +244,11 @@ def test_the_defaults_are_the_papers_choices_for_thumos14(flagfiles: dict[str, d
         "center_multi_label_from_step": 0,
         "count_positives": "all",
         "count_error": "relative",
+        "count_estimator": "attention",
+        "count_start_step": 0,
+        "count_ramp_steps": 0,
+        "classification_tcams": "all",
+        "center_streams": "both",
         "temporal_conv": False,
         "class_filter": "positive",
         "threshold": "midpoint",
@@ -338,6 +348,6 @@ def test_a_flagfile_begins_with_the_command_that_uses_it(name: str) -> None:
     comments = [line for line in lines if line.startswith("#")]
     assert lines[: len(comments)] == comments
     command = "data_prep.convert" if name in CONVERSION_FLAGFILES else "tc3net.train"
-    command = "tc3net.evaluate" if name == "thumos14_plus.cfg" else command
+    command = {"thumos14_plus.cfg": "tc3net.evaluate", "ablation.cfg": "tc3net.ablate"}.get(name, command)
     if name != "paper.cfg":  # which is only used by others
         assert f"python -m {command} --flagfile=configs/{name} " in "\n".join(comments)

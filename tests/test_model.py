@@ -77,6 +77,8 @@ def test_forward_pass_agrees_with_the_paper(config: ModelConfig) -> None:
 LOSSES = [
     LossConfig(),
     LossConfig(alpha=0.3, beta=0.1, attention_axis="class", attention_threshold="mean"),
+    LossConfig(alpha=0.3, classification_tcams="fused", center_streams="rgb"),
+    LossConfig(alpha=0.3, center_streams="flow", count_negative_weight=0.0),
     LossConfig(alpha=0.3, center_normalization="pairs_squared", count_positives="below_length", count_error="absolute"),
 ]
 
