@@ -1,0 +1,58 @@
+"""The two simulated data sets of the counting study, made on first use."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.prototype_features import PrototypeConfig, PrototypeSimulator
+from data_prep.inputs import InputOptions
+from data_prep.layouts import read_annotations
+from data_prep.pipeline import ConvertOptions, convert
+from data_prep.simulator import SIMULATED_MARKER
+from data_prep.synthetic import SyntheticOptions, simulate
+from tc3net.files import write_json
+from tc3net.schema import MANIFEST_NAME
+from tc3net.timebase import TimeBase
+
+SIMULATORS = ("ours", "thumos14")
+
+
+def dataset_of(simulator: str, work: Path, annotations: str) -> Path:
+    """The converted data set, made if it is not there.
+
+    Args:
+        simulator: one of `SIMULATORS`.
+        work: where raw and converted data go.
+        annotations: THUMOS14's annotation folder, for "thumos14".
+    """
+    raw, dataset = work / f"{simulator}_raw", work / f"{simulator}_dataset"
+    if (dataset / MANIFEST_NAME).is_file():
+        return dataset
+    if simulator == "ours":
+        # As many videos and classes as THUMOS14 has with temporal annotation.
+        simulate(SyntheticOptions(raw, num_train=200, num_test=212, num_classes=20))
+        source = raw / "annotations.json"
+    else:
+        source = Path(annotations)
+        write_prototype_features(raw, source)
+    inputs = InputOptions(annotations=source, features=raw / "features")
+    convert(ConvertOptions(inputs=inputs, output_dir=dataset, name=simulator, keep_late_instances=True))
+    return dataset
+
+
+def write_prototype_features(folder: Path, annotations: Path) -> None:
+    """Features of `benchmarks.prototype_features` for real annotations, one file per video and stream."""
+    config = PrototypeConfig()
+    simulator = PrototypeSimulator(config, TimeBase())
+    for name in ("rgb", "flow"):
+        (folder / "features" / name).mkdir(parents=True, exist_ok=True)
+    for video in read_annotations(annotations)[0].videos:
+        for name, values in zip(("rgb", "flow"), simulator.features(video)):
+            np.save(folder / "features" / name / f"{video.video_id}.npy", values)
+    # Results on it are labelled as simulated by this file.
+    note = "Simulated features; results on them say nothing about real videos."
+    write_json(folder / SIMULATED_MARKER, {"note": note, "parameters": json.loads(json.dumps(asdict(config)))})

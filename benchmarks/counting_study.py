@@ -1,0 +1,183 @@
+"""What a counting loss is worth, by estimator, weight, schedule, smoothing, quality of the counts; docs/counting.md.
+
+    python -m benchmarks.counting_study --simulator=ours --work_dir=DIR --variants=CLS+CL,edges:beta=0.3 --seeds=5
+
+Trains small models (2 x 64 dims, 600 steps of 16 videos) and appends one JSON line per run to DIR/results.jsonl; runs
+that are there already are not repeated. A variant is CLS, CLS+CL, 3C-Net (Eq. 1), or an estimator with settings, each
+after a colon: beta, lambda, temperature, smoothing, length, start, ramp, error, and for the counts noise (log-
+deviation) and missing (share of the videos). With --holdout a quarter of the training videos is held out and scored
+in place of the test videos: choose there. --simulator=ours: `data_prep.simulator`, annotations included.
+--simulator=thumos14: THUMOS14's real annotations with the features of `benchmarks.prototype_features`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from benchmarks.counting_data import SIMULATORS, dataset_of
+from benchmarks.counting_tables import summary
+from benchmarks.tcam_shape import shape
+from tc3net.assess import assess
+from tc3net.detection import DetectionConfig
+from tc3net.drawing import InputConfig
+from tc3net.errors import UserError, run_main
+from tc3net.feature_cache import TrainingSource
+from tc3net.holdout import divide
+from tc3net.inference import Scorer, score_videos
+from tc3net.input_pipeline import Split, open_split
+from tc3net.losses import LossConfig
+from tc3net.model import ThreeCNet
+from tc3net.optimizers import make_optimizer
+
+FLAGS = flags.FLAGS
+HOLDOUT = 0.25
+BASES: dict[str, dict[str, Any]] = {"CLS": {"alpha": 0.0, "beta": 0.0}, "CLS+CL": {"beta": 0.0}, "3C-Net": {}}
+# Absent classes are left alone unless lambda says otherwise: a number of runs that has no scale is never 0.
+ESTIMATED = {"count_negative_weight": 0.0, "beta": 0.3}
+SETTINGS = {
+    "beta": "beta", "lambda": "count_negative_weight", "temperature": "count_temperature",
+    "smoothing": "count_smoothing", "length": "count_length", "start": "count_start_step", "ramp": "count_ramp_steps",
+    "error": "count_error",
+}  # fmt: skip
+
+
+def register_flags() -> None:
+    """Defines this command's flags."""
+    flags.DEFINE_enum("simulator", "ours", SIMULATORS, "Which simulated data.")
+    flags.DEFINE_string(
+        "annotations", "../shared/data/thumos14-reduced", "THUMOS14's annotations in the W-TALC layout (thumos14)."
+    )
+    flags.DEFINE_string("work_dir", None, "Folder for data and results.")
+    flags.DEFINE_list("variants", ["CLS", "CLS+CL", "3C-Net", "edges"], "What to train.")
+    flags.DEFINE_integer("seeds", 5, "Seeds per variant, from 0.")
+    flags.DEFINE_bool("holdout", False, "Score held-out training videos, not the test videos.")
+    flags.DEFINE_integer("iterations", 600, "Training steps.")
+    flags.DEFINE_integer("batch_size", 16, "Videos per batch; half the paper's, for a short training.")
+    flags.DEFINE_float("learning_rate", 1e-3, "Adam's; ten times the paper's, for a short training.")
+
+
+def parse_variant(text: str) -> tuple[LossConfig, dict[str, float]]:
+    """The loss, and what is done to the counts.
+
+    Raises:
+        UserError: an unknown name or setting.
+    """
+    name, *parts = text.split(":")
+    base = BASES.get(name, {"count_estimator": name, **ESTIMATED})
+    choices, damage = dict(base), {"noise": 0.0, "missing": 0.0}
+    for part in parts:
+        key, _, value = part.partition("=")
+        if key in damage:
+            damage[key] = float(value)
+        elif key in SETTINGS:
+            kind = type(getattr(LossConfig(), SETTINGS[key]))
+            choices[SETTINGS[key]] = kind(value)
+        else:
+            raise UserError(f"--variants={text}: setting {key!r}; expected one of {', '.join((*SETTINGS, *damage))}.")
+    return LossConfig(**choices), damage
+
+
+def damaged_counts(batch: dict[str, Any], factor: tf.Tensor, lost: tf.Tensor) -> dict[str, Any]:
+    """The batch with counts as careless annotators give them: multiplied by `factor` [V, C] and rounded, at least 1;
+    unknown in the videos `lost` [V]."""
+    noisy = tf.maximum(tf.round(batch["counts"] * tf.gather(factor, batch["video"])), 1.0)
+    counts = tf.where(batch["counts"] > 0, noisy, batch["counts"])
+    known = batch["counts_known"] & ~tf.gather(lost, batch["video"])[:, tf.newaxis]
+    return {**batch, "counts": counts, "counts_known": known}
+
+
+def train(split: Split, loss: LossConfig, damage: dict[str, float], seed: int) -> ThreeCNet:
+    """Trains one model."""
+    classes = len(split.manifest.classes)
+    model = ThreeCNet(classes, split.manifest.feature_dim, seed=seed)
+    model.compile(make_optimizer(FLAGS.learning_rate), loss_config=loss, weight_decay=5e-4)
+    source = TrainingSource(
+        split, InputConfig(seed=seed, batch_size=FLAGS.batch_size), "host", tf.distribute.get_strategy()
+    )
+    rng = np.random.default_rng((seed, 1))
+    factor = tf.constant(np.exp(damage["noise"] * rng.standard_normal((split.num_videos, classes))), tf.float32)
+    lost = tf.constant(rng.random(split.num_videos) < damage["missing"])
+
+    @tf.function(autograph=False)
+    def step(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
+        return model.update(damaged_counts(batch, factor, lost))
+
+    batches = iter(source.batches(0, 1))
+    for _ in range(FLAGS.iterations):
+        values = step(next(batches))
+    if not np.isfinite(float(values["loss"])):
+        raise UserError(f"The loss is {float(values['loss'])} after {FLAGS.iterations} steps: training diverged.")
+    return model
+
+
+def measure(model: ThreeCNet, split: Split) -> dict[str, Any]:
+    """mAP by protocol and tIoU, and what the T-CAM looks like."""
+    detection, scores = DetectionConfig(), score_videos(Scorer(model), split)
+    scalars = assess(scores, detection, ("thumos14", "reference")).scalars()
+    return {"scalars": scalars, "shape": shape(scores, detection, model.loss_config)}
+
+
+def run(dataset_dir: Path, variant: str, seed: int) -> dict[str, Any]:
+    """Trains and scores one variant with one seed."""
+    started = time.monotonic()
+    loss, damage = parse_variant(variant)
+    split, scored = open_split(dataset_dir, "validation"), open_split(dataset_dir, "test")
+    if FLAGS.holdout:
+        split, scored = divide(split, HOLDOUT, seed)
+    model = train(split, loss, damage, seed)
+    trained_s = time.monotonic() - started
+    return {**key_of(variant, seed), **measure(model, scored), "training_s": round(trained_s, 1)}
+
+
+def key_of(variant: str, seed: int) -> dict[str, Any]:
+    """What identifies a run."""
+    return {
+        "simulator": FLAGS.simulator,
+        "scored": "held_out" if FLAGS.holdout else "test",
+        "variant": variant,
+        "seed": seed,
+        "iterations": FLAGS.iterations,
+        "batch_size": FLAGS.batch_size,
+        "learning_rate": FLAGS.learning_rate,
+    }
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains what is not there yet, one seed of every variant after the other; prints the table."""
+    del argv
+    if not FLAGS.work_dir:
+        raise UserError("--work_dir is missing.")
+    for variant in FLAGS.variants:
+        parse_variant(variant)
+    if FLAGS.simulator == "thumos14" and not Path(FLAGS.annotations).is_dir():
+        print(f"skipped: THUMOS14's annotations are not in --annotations={FLAGS.annotations}")
+        return
+    work = Path(FLAGS.work_dir)
+    dataset_dir = dataset_of(FLAGS.simulator, work, FLAGS.annotations)
+    path = work / "results.jsonl"
+    done = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    for seed in range(FLAGS.seeds):
+        for variant in FLAGS.variants:
+            key = key_of(variant, seed)
+            if any(all(entry.get(name) == value for name, value in key.items()) for entry in done):
+                continue
+            entry = run(dataset_dir, variant, seed)
+            done.append(entry)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+            value = 100 * entry["scalars"]["thumos14/mAP@0.50"]
+            print(f"{variant}  seed {seed}  mAP@0.5 {value:.1f}  {entry['training_s']} s", flush=True)
+    print(summary([entry for entry in done if entry["simulator"] == FLAGS.simulator]))
+
+
+if __name__ == "__main__":
+    register_flags()
+    run_main(main)
