@@ -24,7 +24,7 @@ STAGES = {
         "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model", "checkpoints",
         "divergence", "trainer", "inference", "detection", "evaluation", "scored", "assess", "tuning", "validation",
         "results", "runs", "timeline", "video_curves", "report", "event_files", "tensorboard_log", "train", "evaluate",
-        "tune", "predict", "export", "demo",
+        "tune", "predict", "export", "demo", "ablation", "ablate",
     ),
     "data_prep": (
         "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",
@@ -38,6 +38,7 @@ STAGES = {
 }  # fmt: skip
 COMMANDS = {
     "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.export", "tc3net.demo",
+    "tc3net.ablate",
     "tc3net.report.__main__",
     "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
 }  # fmt: skip
