@@ -64,7 +64,7 @@ class LossConfig:
         0.0, "They read the T-CAM smoothed over time by a Gaussian of this sigma, in segments; 0: as it is."
     )
     count_length: int = option(
-        5, "Usual length of an instance in segments, for --count_estimator=peaks and mass (THUMOS14's median: 5)."
+        5, "Segments of the window of --count_estimator=peaks, or of a usual instance for mass (THUMOS14's median: 5)."
     )
     count_start_step: int = option(0, "Training step from which the counting loss acts.")
     count_ramp_steps: int = option(0, "Steps after that over which its weight rises linearly to --beta.")

@@ -119,9 +119,9 @@ def gaussian(tcam: Array, sigma: float) -> Array:
 
 
 def threshold_and_range(tcam: Array) -> tuple[Array, Array]:
-    """Midpoint and range of each class over time [C]."""
+    """Midpoint above the mean, and range, of each class over time [C]."""
     top, bottom = tcam.max(axis=0), tcam.min(axis=0)
-    return (top + bottom) / 2, np.maximum(top - bottom, 1e-3)
+    return (top + bottom) / 2 - tcam.mean(axis=0), np.maximum(top - bottom, 1e-3)
 
 
 def instances(
@@ -136,7 +136,7 @@ def instances(
     """Estimated number of instances of each class in one video [s, C] -> [C]; `frozen` replaces threshold and range."""
     smooth = gaussian(tcam, smoothing)
     eta, span = frozen or threshold_and_range(smooth)
-    logit = (smooth - eta) / (temperature * span)
+    logit = (smooth - smooth.mean(axis=0) - eta) / (temperature * span)
     p = 1 / (1 + np.exp(-logit))
     total = np.zeros(tcam.shape[1])
     for t in range(len(tcam)):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tc3net.counting import ESTIMATORS, SMALLEST_RANGE, count_instances, soft_threshold
+from tc3net.counting import ESTIMATORS, SMALLEST_RANGE, count_instances, decision
 from tc3net.detection import DetectionConfig, detect
 from tc3net.errors import UserError
 from tc3net.losses import LossConfig, count_loss, estimated_counts, predicted_counts
@@ -58,13 +58,14 @@ def test_estimates_and_gradients_agree_with_the_oracle(
     found = tf.convert_to_tensor(tape.gradient(total, tcam.flat_values))
     rows = []
     for video, weights in zip(videos, upstream):
-        frozen = oracle.threshold_and_range(oracle.gaussian(video, smoothing))  # carries no gradient
+        frozen = oracle.threshold_and_range(oracle.gaussian(video, smoothing))  # carry no gradient
 
         def value(video: Any = video, weights: Any = weights, frozen: Any = frozen) -> float:
             return float((oracle.instances(video, estimator, frozen=frozen, **options) * weights).sum())
 
         rows.append(oracle.numerical_gradient(value, video))
-    assert oracle.relative_error(found, np.concatenate(rows)) < TOLERANCE
+    # The gradient's mean over time is taken off, which costs digits where it is large.
+    assert oracle.relative_error(found, np.concatenate(rows)) < 5 * TOLERANCE
 
 
 TRACKS = hnp.arrays(np.int8, st.integers(1, 9), elements=st.integers(-8, 8))
@@ -75,7 +76,7 @@ TRACKS = hnp.arrays(np.int8, st.integers(1, 9), elements=st.integers(-8, 8))
 def test_edges_is_the_mean_number_of_runs_above_one_random_threshold(track: np.ndarray, temperature: float) -> None:
     """Between two neighbouring values of p the runs stay the same; the threshold lies there with their difference."""
     video = track[:, None] / 8
-    p = soft_threshold(ragged([video]), temperature).flat_values.numpy()[:, 0].astype(float)
+    p = tf.sigmoid(decision(ragged([video]), temperature).flat_values).numpy()[:, 0].astype(float)
     levels = np.unique(np.concatenate([[0.0], p]))
     expected = 0.0
     for low, high in zip(levels, levels[1:]):
@@ -88,7 +89,7 @@ def test_edges_is_the_mean_number_of_runs_above_one_random_threshold(track: np.n
 @given(track=TRACKS, temperature=st.sampled_from([0.1, 0.3, 1.0]))
 def test_runs_is_the_mean_number_of_runs_above_a_threshold_per_segment(track: np.ndarray, temperature: float) -> None:
     video = track[:, None] / 8
-    p = soft_threshold(ragged([video]), temperature).flat_values.numpy()[:, 0].astype(float)
+    p = tf.sigmoid(decision(ragged([video]), temperature).flat_values).numpy()[:, 0].astype(float)
     expected = 0.0
     for above in itertools.product((0, 1), repeat=len(p)):
         chance = np.prod(np.where(above, p, 1 - p))
@@ -153,6 +154,17 @@ def test_neither_the_other_videos_nor_scale_and_offset_change_an_estimate(seed: 
     np.testing.assert_allclose(counts([videos[i] for i in order], estimator, smoothing=0.7), alone[order], rtol=1e-5)
     moved = [video * 8 - 64 for video in videos]
     np.testing.assert_allclose(counts(moved, estimator, smoothing=0.7), alone, rtol=1e-3)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_no_gradient_moves_the_offset_of_a_tcam(estimator: str) -> None:
+    tcam = ragged(random_videos(4))
+    with tf.GradientTape() as tape:
+        tape.watch(tcam.flat_values)
+        found = count_instances(tcam, estimator, temperature=0.1, smoothing=0.0, length=5)
+    gradient = tf.convert_to_tensor(tape.gradient(found, tcam.flat_values))
+    assert np.abs(gradient).max() > 0.01
+    np.testing.assert_allclose(tcam.with_flat_values(gradient).to_tensor().numpy().sum(axis=1), 0, atol=1e-5)
 
 
 def test_smoothing_removes_jitter_but_no_action() -> None:
