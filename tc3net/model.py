@@ -20,6 +20,7 @@ from tc3net.config import option
 from tc3net.errors import UserError
 from tc3net.model_checks import check_batch_features, check_ownership
 from tc3net.optimizers import OptimizerConfig, add_l2, clip_shares, make_optimizer
+from tc3net.ragged_ops import with_row_ids
 from tc3net.schedules import learning_rate_of
 from tc3net.stack import tf_variable
 from tc3net.streams import FusedTcam, Stream
@@ -129,6 +130,7 @@ class ThreeCNet(keras.Model):
             UserError: features of another size.
         """
         check_batch_features(features, self.feature_dim)
+        features = with_row_ids(features)
         joint = features.flat_values
         rows = (joint[:, : self.feature_dim], joint[:, self.feature_dim :])  # [R, 2D] -> 2 x [R, D]; faster than split
         outputs, tcams = {}, []

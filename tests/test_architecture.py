@@ -23,7 +23,8 @@ STAGES = {
         "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model", "checkpoints",
         "divergence", "trainer", "inference", "detection", "evaluation", "scored", "assess", "tuning", "validation",
         "results", "runs", "timeline", "video_curves", "report", "event_files", "tensorboard_log", "train", "evaluate",
-        "tune", "predict", "request_checks", "signatures", "warmup", "export", "demo",
+        "tune", "new_videos", "offline", "follow", "predict", "request_checks", "signatures", "warmup", "export",
+        "demo",
     ),
     "data_prep": (
         "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",
