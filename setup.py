@@ -13,8 +13,9 @@ assert VERSION is not None
 
 HDF5 = ["h5py>=3"]
 VIDEO = ["opencv-python-headless>=4.8"]
-TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "selenium>=4.20"]
-DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *VIDEO]
+SERVING = ["grpcio>=1.60", "tensorflow-serving-api>=2.15"]
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "pyyaml>=6", "selenium>=4.20"]
+DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *VIDEO, *SERVING]
 
 setup(
     name="tc3net",
@@ -30,6 +31,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "hdf5": HDF5,  # features in HDF5 files
         "video": VIDEO,  # the time base from video files
+        "serving": SERVING,  # asking a model server over gRPC
         "beam": ["apache-beam>=2.60"],  # conversion on several machines
         "dev": DEV,
     },

@@ -23,6 +23,7 @@ from absl import flags
 
 from tc3net import config as config_module
 from tc3net.config import define_flags, from_flags
+from tc3net.deployment import write_deployment
 from tc3net.detection import DetectionConfig
 from tc3net.errors import UserError, run_main
 from tc3net.provenance import versions
@@ -117,6 +118,8 @@ def main(argv: Sequence[str]) -> None:
     path = export(service, run, Path(FLAGS.export_dir) / FLAGS.model_name)
     print(f"Weights of {source}.")
     print(f"SavedModel written to {path}.")
+    for line in write_deployment(Path(FLAGS.export_dir), FLAGS.model_name):
+        print(line)
     print(f"serving_default: features [B, T, {2 * run.feature_dim}], lengths [B]; all signatures: docs/export.md.")
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from tc3net import schema
 from tc3net.model import STREAMS
+from tc3net.timebase import TimeBase
 
 _ITEM_BYTES = {"float32": 4, "float16": 2}
 
@@ -113,21 +115,24 @@ def _finite(features: tf.RaggedTensor) -> tf.RaggedTensor:
         return features.with_flat_values(tf.identity(features.flat_values))
 
 
-def parsed_examples(examples: tf.Tensor, feature_dim: int) -> Videos:
+def parsed_examples(examples: tf.Tensor, feature_dim: int, base: TimeBase) -> Videos:
     """Videos of serialized Examples, as `data_prep` writes them; labels and instances are not read.
 
     Args:
         examples: [B] string.
         feature_dim: D of one stream.
+        base: what stands where an Example leaves out its fps, frames per segment or stride.
 
     Returns:
         The videos; running it fails with INVALID_ARGUMENT for an empty batch, something that is no such Example,
         another number of features, a time base that is not positive, and NaN or Inf.
     """
-    keys = ("video/id", "video/features/rgb", "video/features/flow", "video/features/dtype", "video/fps")
+    keys = ("video/id", "video/features/rgb", "video/features/flow", "video/features/dtype")
     spec = {key: tf.io.FixedLenFeature([], tf.string) for key in keys}
-    counts = ("video/num_segments", "video/frames_per_segment", "video/stride_frames")
-    spec.update({key: tf.io.FixedLenFeature([], tf.int64) for key in counts})
+    spec["video/num_segments"] = tf.io.FixedLenFeature([], tf.int64)
+    spec["video/fps"] = tf.io.FixedLenFeature([], tf.string, np.asarray(base.fps, "<f8").tobytes())
+    for key in ("frames_per_segment", "stride_frames"):
+        spec[f"video/{key}"] = tf.io.FixedLenFeature([], tf.int64, getattr(base, key))
     count = tf.size(examples, tf.int64)
     broken = ~_are_whole_messages(examples)
     template = "examples: number {} of the request is no serialized tf.train.Example, or a truncated one."

@@ -106,7 +106,7 @@ class Service:
             return self._localize(timed, tf.shape(features, tf.int64)[1])
 
         def serve_examples(examples: tf.Tensor) -> Tensors:
-            videos = parsed_examples(examples, self.model.feature_dim)
+            videos = parsed_examples(examples, self.model.feature_dim, self.base)
             return self._localize(videos, videos.features.bounding_shape(axis=1))
 
         def serve_embeddings(features: tf.Tensor, lengths: tf.Tensor) -> Tensors:

@@ -23,8 +23,8 @@ STAGES = {
         "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model", "checkpoints",
         "divergence", "trainer", "inference", "detection", "evaluation", "scored", "assess", "tuning", "validation",
         "results", "runs", "timeline", "video_curves", "report", "event_files", "tensorboard_log", "train", "evaluate",
-        "tune", "new_videos", "offline", "follow", "predict", "request_checks", "signatures", "warmup", "export",
-        "demo",
+        "tune", "new_videos", "offline", "follow", "predict", "serving", "deployment", "request_checks", "signatures",
+        "warmup", "export", "demo",
     ),
     "data_prep": (
         "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",
@@ -38,7 +38,7 @@ STAGES = {
 }  # fmt: skip
 COMMANDS = {
     "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.export", "tc3net.demo",
-    "tc3net.report.__main__",
+    "tc3net.report.__main__", "tc3net.serving.client",
     "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
 }  # fmt: skip
 # What data preparation shares with training: the record format, time, files, errors, and the version number.

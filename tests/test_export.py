@@ -19,7 +19,7 @@ from tc3net.detection import DetectionConfig, detect, detect_videos, mixed_tcam,
 from tc3net.export import export
 from tc3net.inference import Scorer
 from tc3net.model import ThreeCNet
-from tc3net.predict import score_features
+from tc3net.new_videos import score_features
 from tc3net.signatures import Service
 from tc3net.timebase import TimeBase
 from tc3net.warmup import PATH as WARMUP_PATH

@@ -72,7 +72,7 @@ def test_an_instance_longer_than_the_window_keeps_its_start() -> None:
     assert spans_of([*stream.push(rows), *stream.finish()]) == [(0, 10, 50)]
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=3)
 @given(st.lists(st.integers(1, 30), min_size=3, max_size=10), st.integers(0, 2**16))
 def test_the_pieces_in_which_rows_arrive_do_not_matter(sizes: list[int], seed: int) -> None:
     rows = np.random.default_rng(seed).normal(size=(110, 2)).astype(np.float32)
