@@ -98,8 +98,13 @@ def checked_rows(features: tf.Tensor, lengths: tf.Tensor, width: int) -> tf.Ragg
             lengths, total, _first(beyond),
         ),
     ]):  # fmt: skip
-        ragged = tf.RaggedTensor.from_tensor(features, lengths=tf.identity(lengths))
-    return _finite(ragged.with_flat_values(tf.ensure_shape(ragged.flat_values, [None, width])))
+        rows = tf.cond(  # the usual request, one video, needs no copy
+            tf.reduce_all(tf.equal(lengths, total)),
+            lambda: tf.reshape(features, [-1, width]),
+            lambda: tf.boolean_mask(features, tf.sequence_mask(lengths, total)),
+        )
+    rows = tf.ensure_shape(rows, [None, width])
+    return _finite(tf.RaggedTensor.from_row_lengths(rows, lengths, validate=False))
 
 
 def _finite(features: tf.RaggedTensor) -> tf.RaggedTensor:

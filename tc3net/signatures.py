@@ -36,7 +36,9 @@ class Batching:
     """How concurrent requests to an exported model share passes through the network."""
 
     max_batch_videos: int = option(
-        32, "Most videos of concurrent requests in one pass through the network; 0: every request by itself."
+        32,
+        "Most videos of concurrent requests in one pass through the network; a request of more than half of it "
+        "runs by itself, and with 0 every request.",
     )
     batch_threads: int = option(2, "Passes through the network at the same time.")
     batch_timeout_ms: float = option(
@@ -171,9 +173,8 @@ class Service:
         def one_pass(rows: tf.Tensor, fps: tf.Tensor, frames: tf.Tensor, stride: tf.Tensor) -> Tensors:
             return self._localized(_from_variant(rows, 2 * self.model.feature_dim), fps, frames, stride)
 
-        fits = videos.features.nrows() <= config.max_batch_videos
         return tf.cond(
-            fits,
+            2 * videos.features.nrows() <= config.max_batch_videos,
             lambda: one_pass(_to_variant(videos.features), *columns),
             lambda: self._localized(videos.features, *columns),
         )
