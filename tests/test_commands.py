@@ -141,6 +141,30 @@ def test_predict_on_feature_files_equals_evaluation(work: Path, tmp_path: Path) 
                 assert a["score"] == pytest.approx(b["score"], rel=1e-4, abs=1e-5)
 
 
+def test_predict_takes_a_data_set_in_parts_and_a_file_that_grows(work: Path, tmp_path: Path) -> None:
+    run, out = f"--run_dir={work / 'run'}", f"--output_dir={tmp_path / 'out'}"
+    for index in (0, 1):
+        screen = command(
+            "tc3net.predict", run, out, f"--dataset={work / 'dataset'}", f"--task_index={index}", "--num_tasks=2"
+        )
+        assert f"detections-0000{index}-of-00002.json" in screen
+    command("tc3net.predict", "--merge", out, "--num_tasks=2")
+    expected = json.loads((tmp_path / "out" / "detections.json").read_text())["results"]
+    assert sorted(expected) == sorted(p.stem for p in (work / "raw" / "features" / "rgb").glob("*test*"))
+
+    video = next(video for video, found in expected.items() if found)
+    streams = [np.load(work / "raw" / "features" / stream / f"{video}.npy") for stream in ("rgb", "flow")]
+    np.save(tmp_path / "live.npy", np.concatenate(streams, axis=1))
+    window = f"--follow_window={max(64, len(streams[0]))}"  # all of it: the same as the video
+    screen = command(
+        "tc3net.predict", run, out, "--follow", f"--features={tmp_path / 'live.npy'}", window, "--follow_timeout_s=0.5"
+    )
+    assert f"{len(streams[0])} segments; written to" in screen
+    lines = [json.loads(line) for line in (tmp_path / "out" / "detections.jsonl").read_text().splitlines()]
+    assert {line["label"] for line in lines} & {d["label"] for d in expected[video]}
+    assert command("tc3net.predict", run, out, "--follow", expect_failure=True).count("expected one --features file")
+
+
 def test_tune_writes_a_flagfile_that_the_other_commands_accept(work: Path, tmp_path: Path) -> None:
     run, data = f"--run_dir={work / 'run'}", f"--dataset_dir={work / 'dataset'}"
     out, videos = tmp_path / "tuned", tmp_path / "videos.txt"
