@@ -29,14 +29,13 @@ from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.errors import UserError, run_main
 from tc3net.follow import FollowConfig, JoinedFiles, StreamDetector, follow_files
 from tc3net.inference import RawScores, Scorer
-from tc3net.input_pipeline import open_split
 from tc3net.interruption import Interruptions
 from tc3net.intervals import AnnotatedVideos, Detections, GroundTruth
 from tc3net.new_videos import collect_videos, score_features
-from tc3net.offline import Task, merge_tasks, run_task
+from tc3net.offline import DatasetChoice, Scoring, Task, merge_tasks, run_task
 from tc3net.provenance import versions
 from tc3net.report import ReportInput, facts_of, write_report
-from tc3net.runs import CheckpointChoice, RunInfo, check_same_classes, load_model
+from tc3net.runs import CheckpointChoice, RunInfo, load_model, load_run
 from tc3net.timebase import TimeBase
 from tc3net.timeline import plot_timeline
 from tc3net.video_curves import CurveSource, video_tracks
@@ -58,11 +57,10 @@ def register_flags() -> None:
     flags.DEFINE_integer("frames_per_segment", None, "Frames per feature row; default: the run's.")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next; default: the run's.")
     flags.DEFINE_bool("follow", False, "Give out detections while the one --features file, or --rgb and --flow, grows.")
-    flags.DEFINE_string("dataset", None, "Instead of feature files: a folder written by data_prep.convert.")
-    flags.DEFINE_string("subset", "test", "Subset of --dataset.")
     flags.DEFINE_integer("task_index", 0, "Which part of --dataset to score.")
     flags.DEFINE_integer("num_tasks", 1, "Number of parts that --dataset is divided into.")
     flags.DEFINE_bool("merge", False, "Make one file of those of all --num_tasks parts; needs no run.")
+    define_flags(DatasetChoice)
     define_flags(FollowConfig)
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
@@ -123,12 +121,14 @@ def _time_base(run: RunInfo) -> TimeBase:
     return replace(run.time_base, **{n: getattr(FLAGS, n) for n in names if getattr(FLAGS, n) is not None})
 
 
-def predict_dataset(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path) -> None:
+def predict_dataset(output_dir: Path) -> None:
     """Scores a data set, or the task's part of it."""
-    split, task = open_split(FLAGS.dataset, FLAGS.subset), Task(FLAGS.task_index, FLAGS.num_tasks)
-    check_same_classes(FLAGS.run_dir, run, FLAGS.dataset, split.manifest)
-    path = run_task(scorer, split, config, task, output_dir)
-    print(f"Written: {path}, {len(task.videos(split.num_videos))} of {split.num_videos} videos")
+    task = Task(FLAGS.task_index, FLAGS.num_tasks)
+    config = from_flags(DetectionConfig, base=load_run(FLAGS.run_dir).detection)
+    opened = Scoring(FLAGS.run_dir, from_flags(CheckpointChoice), from_flags(DatasetChoice), config).open()
+    path = run_task(opened.scorer, opened.split, config, task, output_dir)
+    count = opened.split.num_videos
+    print(f"Written: {path}, {len(task.videos(count))} of {count} videos")
 
 
 def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path) -> None:
@@ -163,12 +163,13 @@ def main(argv: Sequence[str]) -> None:
         return
     if FLAGS.dataset and (FLAGS.rgb or FLAGS.flow or FLAGS.features or FLAGS.follow):
         raise UserError("--dataset found together with feature files or --follow; expected one or the other.")
+    if FLAGS.dataset:
+        predict_dataset(output_dir)
+        return
     model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
     config = from_flags(DetectionConfig, base=run.detection)
     scorer = Scorer(model, run.training["top_k_divisor"])
-    if FLAGS.dataset:
-        predict_dataset(scorer, run, config, output_dir)
-    elif FLAGS.follow:
+    if FLAGS.follow:
         predict_stream(scorer, run, config, output_dir)
     else:
         predict_files(scorer, run, config, output_dir, checkpoint)

@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # A package inside (evaluation, annotations, features) is one stage; its own modules must be free of cycles.
 STAGES = {
     "tc3net": (
-        "host_memory", "errors", "files", "timebase", "config", "stack", "strategies", "interruption", "intervals",
-        "schema", "activitynet_json", "annotations_json", "provenance", "observers", "metrics_log", "interval",
-        "ragged_ops", "losses", "centers", "schedules", "optimizers", "averaging", "streams", "drawing",
+        "host_memory", "errors", "beam_support", "files", "timebase", "config", "stack", "strategies", "interruption",
+        "intervals", "schema", "activitynet_json", "annotations_json", "provenance", "observers", "metrics_log",
+        "interval", "ragged_ops", "losses", "centers", "schedules", "optimizers", "averaging", "streams", "drawing",
         "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model", "checkpoints",
         "divergence", "trainer", "inference", "detection", "evaluation", "scored", "assess", "tuning", "validation",
         "results", "runs", "timeline", "video_curves", "report", "event_files", "tensorboard_log", "train", "evaluate",
-        "tune", "new_videos", "offline", "follow", "predict", "serving", "deployment", "request_checks", "signatures",
-        "warmup", "export", "demo",
+        "tune", "new_videos", "offline", "follow", "predict", "beam_inference", "predict_beam", "serving",
+        "deployment", "request_checks", "signatures", "warmup", "export", "demo",
     ),
     "data_prep": (
         "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",
@@ -33,16 +33,16 @@ STAGES = {
         "read_ahead",
         "simulator", "feature_facts", "similar_ids", "rules", "validate", "distributions", "writer", "shards", "verify",
         "inspection", "inspection_charts", "inspection_text", "inspection_page", "inspect",
-        "to_json", "summary", "pipeline", "convert", "beam", "synthetic",
+        "to_json", "summary", "pipeline", "convert", "beam_workers", "beam", "synthetic",
     ),
 }  # fmt: skip
 COMMANDS = {
-    "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.export", "tc3net.demo",
-    "tc3net.report.__main__", "tc3net.serving.client",
+    "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.predict_beam", "tc3net.export",
+    "tc3net.demo", "tc3net.report.__main__", "tc3net.serving.client",
     "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
 }  # fmt: skip
-# What data preparation shares with training: the record format, time, files, errors, and the version number.
-SHARED = {"tc3net", "tc3net.errors", "tc3net.files", "tc3net.timebase", "tc3net.schema"}
+# What data preparation shares with training: the record format, time, files, errors, Beam, and the version number.
+SHARED = {"tc3net", "tc3net.beam_support", "tc3net.errors", "tc3net.files", "tc3net.timebase", "tc3net.schema"}
 
 MAX_FILE_LINES = 330
 MAX_FUNCTION_LINES = 75
