@@ -32,7 +32,7 @@ setup(
         "hdf5": HDF5,  # features in HDF5 files
         "video": VIDEO,  # the time base from video files
         "serving": SERVING,  # asking a model server over gRPC
-        "beam": ["apache-beam>=2.60"],  # conversion on several machines
+        "beam": ["apache-beam>=2.60"],  # conversion and scoring on several machines
         "dev": DEV,
     },
 )
