@@ -13,7 +13,7 @@ STAMP         := $(VENV)/.installed
 VENV_ADDONS   := .venv-addons
 RUN_ADDONS    := $(VENV_ADDONS)/bin/python
 STAMP_ADDONS  := $(VENV_ADDONS)/.installed
-# What differs between the stacks: the network and its training, checkpoints, the export, one command.
+# What differs between the stacks: the network, its training, checkpoints, the export.
 TESTS_ADDONS  := $(addprefix tests/test_,$(addsuffix .py,addons averaging checkpoints export losses model optimizers \
 	ragged_ops schedules stacks trainer))
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
