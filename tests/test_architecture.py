@@ -19,7 +19,7 @@ STAGES = {
     "tc3net": (
         "host_memory", "errors", "beam_support", "files", "timebase", "config", "stack", "strategies", "interruption",
         "intervals", "schema", "activitynet_json", "annotations_json", "provenance", "observers", "metrics_log",
-        "interval", "ragged_ops", "losses", "centers", "schedules", "optimizers", "averaging", "streams", "drawing",
+        "interval", "ragged_ops", "losses", "centers", "schedules", "addons", "optimizers", "averaging", "streams", "drawing",
         "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model", "checkpoints",
         "divergence", "trainer", "inference", "detection", "evaluation", "scored", "assess", "tuning", "validation",
         "results", "runs", "timeline", "video_curves", "report", "event_files", "tensorboard_log", "train", "evaluate",
@@ -208,4 +208,23 @@ def test_no_unpickling_no_python_callbacks_in_graphs_no_keras_3_only_api() -> No
                 found = "keras.ops"
             if found:
                 wrong.append(f"{name}, line {getattr(node, 'lineno', '?')}: {found}")
+    assert not wrong
+
+
+# Who writes down what was used; nobody but tc3net.stack decides by it.
+RECORDS_VERSIONS = {"tc3net.provenance", "data_prep.plan"}
+
+
+def test_the_stacks_differ_in_one_module_alone() -> None:
+    wrong = []
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            asks = isinstance(node, ast.Attribute) and ast.unparse(node) in {
+                "keras.__version__", "tf.__version__", "tf.version.VERSION", "keras.version",
+            }  # fmt: skip
+            knows = getattr(node, "id", getattr(node, "attr", "")) == "KERAS_3" or (
+                isinstance(node, ast.alias) and node.name in ("KERAS_3", "tensorflow_addons")
+            )
+            if name != "tc3net.stack" and (knows or (asks and name not in RECORDS_VERSIONS)):
+                wrong.append(f"{name}, line {getattr(node, 'lineno', '?')}: {ast.unparse(node)}")
     assert not wrong

@@ -18,6 +18,7 @@ from tc3net.input_pipeline import InputConfig, open_split, training_batches
 from tc3net.metrics_log import read_metrics
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimizers import make_optimizer
+from tc3net.stack import KERAS_3
 
 ROOT = Path(__file__).parents[1]
 TRAIN = (
@@ -249,6 +250,19 @@ def test_a_run_without_test_set_that_averages_and_stops_early(work: Path, tmp_pa
     assert "ema_decay is 0.9 there, 0.5 here" in refused
 
 
+@pytest.mark.skipif(KERAS_3, reason="tensorflow-addons needs Keras 2: make test-addons")
+def test_a_run_with_lookahead_is_evaluated_and_exported_by_its_slow_weights(work: Path, tmp_path: Path) -> None:
+    data, run = f"--dataset_dir={work / 'dataset'}", f"--run_dir={tmp_path / 'run'}"
+    how = ("--optimizer=radam", "--lookahead_steps=3", "--schedule=cosine")
+    command(*TRAIN, data, run, *how)
+    described = json.loads((tmp_path / "run" / "run.json").read_text())["training"]
+    assert (described["optimizer"], described["lookahead_steps"]) == ("radam", 3)
+    assert "(averaged weights)" in command("tc3net.evaluate", run, data, f"--output_dir={tmp_path / 'out'}")
+    assert "(averaged weights)" in command("tc3net.export", run, f"--export_dir={tmp_path / 'export'}")
+    refused = command(*TRAIN, data, run, *how, "--lookahead_steps=4", expect_failure=True)
+    assert "lookahead_steps is 3 there, 4 here" in refused
+
+
 def test_mistakes_are_refused_before_any_work(work: Path, tmp_path: Path) -> None:
     data = f"--dataset_dir={work / 'dataset'}"
     new = f"--run_dir={tmp_path / 'new'}"
@@ -261,6 +275,12 @@ def test_mistakes_are_refused_before_any_work(work: Path, tmp_path: Path) -> Non
         "no videos in a subset 'training'": [*TRAIN, data, new, "--train_subset=training"],
         "--protocols=coco: expected one or more of": [*TRAIN, data, new, "--protocols=coco"],
         "positional arguments ['oops']": [*TRAIN, data, new, "oops"],
+        "needs tensorflow-addons" if KERAS_3 else "SWA's first snapshot is due after step 5, and --iterations=4 end": [
+            *TRAIN,
+            data,
+            new,
+            "--swa_period=5",
+        ],
         "dropout is 0.7 there, 0.1 here": [*TRAIN, data, f"--run_dir={work / 'run'}", "--dropout=0.1"],
     }
     for message, arguments in cases.items():
