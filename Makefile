@@ -19,7 +19,7 @@ TESTS_ADDONS  := $(addprefix tests/test_,$(addsuffix .py,addons averaging checkp
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
 OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 
-.PHONY: demo test test-addons test-addons-fast lint clean
+.PHONY: demo test test-addons test-addons-fast has-addons-python lint clean
 
 demo: $(STAMP)
 	$(RUN) -m tc3net.demo --output_dir=demo_output
@@ -32,6 +32,10 @@ test-addons: $(STAMP_ADDONS)
 
 test-addons-fast: $(STAMP_ADDONS)
 	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest -n 2 --dist loadfile $(TESTS_ADDONS)
+
+# Succeeds where an interpreter is there that tensorflow-addons runs on.
+has-addons-python:
+	@test -n "$(PYTHON_ADDONS)"
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

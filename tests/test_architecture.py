@@ -19,8 +19,8 @@ STAGES = {
     "tc3net": (
         "host_memory", "errors", "beam_support", "files", "timebase", "config", "stack", "strategies", "interruption",
         "intervals", "schema", "activitynet_json", "annotations_json", "provenance", "observers", "metrics_log",
-        "interval", "ragged_ops", "losses", "centers", "schedules", "addons", "optimizers", "averaging", "streams", "drawing",
-        "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model", "checkpoints",
+        "interval", "ragged_ops", "losses", "centers", "schedules", "addons", "optimizers", "averaging", "streams",
+        "drawing", "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model", "checkpoints",
         "divergence", "trainer", "inference", "detection", "evaluation", "scored", "assess", "tuning", "validation",
         "results", "runs", "timeline", "video_curves", "report", "event_files", "tensorboard_log", "train", "evaluate",
         "tune", "new_videos", "offline", "follow", "predict", "beam_inference", "predict_beam", "serving",
