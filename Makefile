@@ -1,20 +1,41 @@
-# make demo   everything end to end on simulated data, 1 to 2 minutes after the installation
-# make test   all tests
-# make lint   style and types
-# Both set up .venv themselves. Another interpreter: make PYTHON=python3.12 demo
+# make demo          everything end to end on simulated data, 1 to 2 minutes after the installation
+# make test          all tests
+# make test-addons   all tests on the stack of tensorflow-addons (Python 3.9 to 3.11)
+# make lint          style and types
+# They set up .venv or .venv-addons themselves. Another interpreter: make PYTHON=python3.12 demo
 
-PYTHON ?= python3
-VENV   := .venv
-RUN    := $(VENV)/bin/python
-STAMP  := $(VENV)/.installed
+PYTHON        ?= python3
+PYTHON_ADDONS ?= $(shell for p in python3.11 python3.10 python3.9; do \
+	$$p -c 'import ensurepip, venv' 2>/dev/null && echo $$p && break; done)
+VENV          := .venv
+RUN           := $(VENV)/bin/python
+STAMP         := $(VENV)/.installed
+VENV_ADDONS   := .venv-addons
+RUN_ADDONS    := $(VENV_ADDONS)/bin/python
+STAMP_ADDONS  := $(VENV_ADDONS)/.installed
+# What differs between the stacks: the network, its training, checkpoints, the export.
+TESTS_ADDONS  := $(addprefix tests/test_,$(addsuffix .py,addons averaging checkpoints export losses model optimizers \
+	ragged_ops schedules stacks trainer))
+# Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
+OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-addons test-addons-fast has-addons-python lint clean
 
 demo: $(STAMP)
 	$(RUN) -m tc3net.demo --output_dir=demo_output
 
 test: $(STAMP)
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(call OTHER,$(RUN_ADDONS)) $(RUN) -m pytest -n 2 --dist loadfile
+
+test-addons: $(STAMP_ADDONS)
+	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest -n 2 --dist loadfile
+
+test-addons-fast: $(STAMP_ADDONS)
+	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest -n 2 --dist loadfile $(TESTS_ADDONS)
+
+# Succeeds where an interpreter is there that tensorflow-addons runs on.
+has-addons-python:
+	@test -n "$(PYTHON_ADDONS)"
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
@@ -22,7 +43,7 @@ lint: $(STAMP)
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) demo_output
+	rm -rf $(VENV) $(VENV_ADDONS) demo_output
 
 $(STAMP): requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "Python %d.%d found, 3.10 to 3.13 expected: run make PYTHON=python3.12 (or another) again" % v)'
@@ -30,3 +51,10 @@ $(STAMP): requirements.txt setup.py
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'
 	@touch $(STAMP)
+
+$(STAMP_ADDONS): requirements-addons.txt setup.py
+	@test -n "$(PYTHON_ADDONS)" || { echo "No Python 3.9, 3.10 or 3.11 with its venv module found, which tensorflow-addons needs: install one, or run make PYTHON_ADDONS=/path/to/python $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON_ADDONS) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 9) <= v <= (3, 11) else "Python %d.%d found, 3.9 to 3.11 expected: run make PYTHON_ADDONS=python3.11 (or another) again" % v)'
+	$(PYTHON_ADDONS) -m venv --clear $(VENV_ADDONS)
+	$(VENV_ADDONS)/bin/pip install --quiet --disable-pip-version-check -e '.[addons,dev]'
+	@touch $(STAMP_ADDONS)

@@ -1,4 +1,4 @@
-"""Packaging. The dependencies stand in requirements.txt alone."""
+"""Packaging. requirements.txt and requirements-addons.txt hold the two stacks; the package installs on either."""
 
 from __future__ import annotations
 
@@ -11,10 +11,31 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "tc3net" / "__init__.py").read_text(encoding="utf-8"))
 assert VERSION is not None
 
+# TensorFlow 2.15 or 2.21 and nothing between; each brings its own Keras. A new environment gets the newest that its
+# Python has; the extra `addons` asks for the other one.
+EITHER_STACK = [
+    "tensorflow>=2.15,<2.22,!=2.16.*,!=2.17.*,!=2.18.*,!=2.19.*,!=2.20.*",
+    "keras>=2.15,<3.16",
+    "numpy>=1.23",
+    "absl-py>=1.4",
+    "tensorboard>=2.15",
+    "matplotlib>=3.8",
+    "jinja2>=3.1",
+    "tqdm>=4.60",
+]
+
+
+def pinned(name: str) -> list[str]:
+    """The lines of a requirements file, without comments."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 HDF5 = ["h5py>=3"]
 VIDEO = ["opencv-python-headless>=4.8"]
-TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "selenium>=4.20"]
-DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *VIDEO]
+SERVING = ["grpcio>=1.60", "tensorflow-serving-api>=2.15"]
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.5", "pyyaml>=6", "selenium>=4.20"]
+DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *VIDEO, *SERVING]
 
 setup(
     name="tc3net",
@@ -25,12 +46,14 @@ setup(
     python_requires=">=3.9",
     packages=find_packages(include=["tc3net", "tc3net.*", "data_prep", "data_prep.*"]),
     package_data={"tc3net.report": ["assets/*"]},
-    install_requires=[line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if line],
+    install_requires=EITHER_STACK,
     extras_require={
+        "addons": pinned("requirements-addons.txt"),  # optimizers of tensorflow-addons; Python 3.9 to 3.11
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "hdf5": HDF5,  # features in HDF5 files
         "video": VIDEO,  # the time base from video files
-        "beam": ["apache-beam>=2.60"],  # conversion on several machines
+        "serving": SERVING,  # asking a model server over gRPC
+        "beam": ["apache-beam>=2.60"],  # conversion and scoring on several machines
         "dev": DEV,
     },
 )

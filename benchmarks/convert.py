@@ -24,7 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +182,8 @@ def forget(dataset: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def pipeline_rates(dataset: Path) -> Iterator[float]:
-    """MB/s of stored feature bytes that the training pipeline delivers, one epoch of whole videos at a time."""
+def make_pipeline(dataset: Path) -> Callable[[], float]:
+    """A function that measures MB/s of stored feature bytes that the training pipeline delivers in one epoch."""
     import tensorflow as tf
 
     from tc3net.input_pipeline import InputConfig, open_split, training_batches
@@ -192,25 +192,29 @@ def pipeline_rates(dataset: Path) -> Iterator[float]:
     config = InputConfig(batch_size=min(32, split.num_videos), batches="full")
     steps = max(1, split.num_videos // config.batch_size)
     itemsize = np.dtype(split.manifest.feature_dtype).itemsize
-    batches = iter(training_batches(split, config).prefetch(tf.data.AUTOTUNE))
-    next(batches)
-    while True:
+    batches = training_batches(split, config)
+    next(iter(batches))
+
+    def rate() -> float:
         start, values = time.perf_counter(), 0
-        for _ in range(steps):
-            values += int(tf.size(next(batches)["features"].flat_values))
-        yield values * itemsize / 1e6 / (time.perf_counter() - start)
+        # Started anew: what an iterator read ahead while something else was measured would not be counted.
+        for batch in batches.take(steps):
+            values += int(tf.size(batch["features"].flat_values))
+        return values * itemsize / 1e6 / (time.perf_counter() - start)
+
+    return rate
 
 
 def measure_reading(dataset: Path) -> dict[str, float]:
     """Medians of both rates and of their ratio, from the page cache and from the disk."""
     keep_freed_memory()  # as tc3net.train does
-    epochs = pipeline_rates(dataset)
+    pipeline_rate = make_pipeline(dataset)
     found = {}
     for where, suffix in (("memory", ""), ("disk", "_disk")):
         pairs = []
         for _ in range(max(3, FLAGS.repeats)):
             rates = []
-            for measure in (lambda: next(epochs), lambda: raw_rate(dataset)):
+            for measure in (pipeline_rate, lambda: raw_rate(dataset)):
                 if suffix:
                     forget(dataset)
                 rates.append(measure())

@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks.batches import random_batch, thumos14_lengths
+from benchmarks.timing import matmul_floor, median_ratio, seconds
 from tc3net import __version__
 from tc3net.centers import update_centers
 from tc3net.errors import run_main
@@ -48,37 +48,12 @@ def register_flags() -> None:
     flags.DEFINE_boolean("keep_memory", True, "Keep freed memory, as tc3net.train does.")
 
 
-def seconds(function: Callable[[], Any]) -> float:
-    """Time of one call, until its result has reached the host."""
-    start = time.perf_counter()
-    for value in tf.nest.flatten(function()):
-        value.numpy()
-    return time.perf_counter() - start
-
-
 def dense_operations(rows: int, feature_dim: int, num_classes: int) -> int:
     """Floating-point operations of the dense layers, forward and backward, two streams.
 
     A product counts two per multiply-add. The first layer needs no gradient of its input: 2 products; the others 3.
     """
     return 2 * rows * (2 * feature_dim * feature_dim * (2 + 3) + 2 * feature_dim * num_classes * 3)
-
-
-def make_floor(rows: int) -> Callable[[], float]:
-    """A function that measures seconds per floating-point operation, by a product [R, D] x [D, D]."""
-    dim = FLAGS.feature_dim
-    left, right = tf.random.normal([rows, dim]), tf.random.normal([dim, dim])
-    times = 4
-
-    @tf.function
-    def multiply() -> tf.Tensor:
-        product = left
-        for _ in range(times):
-            product = tf.matmul(product, right)
-        return product[0, 0]
-
-    multiply()
-    return lambda: seconds(multiply) / (times * 2 * rows * dim * dim)
 
 
 def make_step(batch: dict[str, Any], precision: str = "float32") -> Callable[[], float]:
@@ -127,23 +102,16 @@ def padded_batch(batch: dict[str, Any]) -> dict[str, Any]:
     return {**batch, "features": tf.RaggedTensor.from_tensor(dense)}
 
 
-def median_ratio(numerator: Callable[[], float], denominator: Callable[[], float]) -> tuple[float, float, float]:
-    """Medians of both times, and of their ratio between neighbours in time."""
-    pairs = [(numerator(), denominator()) for _ in range(FLAGS.repeats)]
-    first, second = (statistics.median(side) for side in zip(*pairs))
-    return first, second, statistics.median(one / other for one, other in pairs)
-
-
 def measure_batch(kind: str, batch: dict[str, Any]) -> dict[str, float]:
     """All ratios on one batch."""
     rows = int(batch["features"].flat_values.shape[0])
     operations = dense_operations(rows, FLAGS.feature_dim, FLAGS.num_classes)
     step = make_step(batch)
-    step_s, per_operation_s, ratio = median_ratio(step, make_floor(rows))
+    step_s, per_operation_s, ratio = median_ratio(step, matmul_floor(rows, FLAGS.feature_dim), FLAGS.repeats)
     over_floor = ratio / operations
-    _, _, loss_share = median_ratio(make_losses(batch), step)
-    padded_s, _, padded = median_ratio(make_step(padded_batch(batch)), step)
-    bf16_s, _, bf16 = median_ratio(make_step(batch, "bfloat16"), step)
+    _, _, loss_share = median_ratio(make_losses(batch), step, FLAGS.repeats)
+    padded_s, _, padded = median_ratio(make_step(padded_batch(batch)), step, FLAGS.repeats)
+    bf16_s, _, bf16 = median_ratio(make_step(batch, "bfloat16"), step, FLAGS.repeats)
     floor = f"{operations / 1e9:.0f} GFLOP, matrix products at {1e-9 / per_operation_s:.0f} GFLOP/s"
     print(f"{kind}: {rows} segments, step {step_s:.3f} s, {floor}: step/floor {over_floor:.2f}", flush=True)
     print(f"  losses and centers {100 * loss_share:.1f} % of the step", flush=True)

@@ -47,6 +47,11 @@ def detections_dict(detections: Detections, classes: tuple[str, ...]) -> dict[st
                 "segment": [float(detections.start_s[i]), float(detections.end_s[i])],
             }
         )
+    return results_file(results)
+
+
+def results_file(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """A file of detections, `{"version", "results", "external_data"}`, around its `results`."""
     return {
         "version": f"tc3net {tc3net.__version__}",
         "results": results,

@@ -19,18 +19,18 @@ import tensorflow as tf
 from tc3net.errors import UserError
 from tc3net.files import atomic_path
 from tc3net.model import ThreeCNet
-from tc3net.stack import tf_variable
+from tc3net.stack import NAME, optimizer_variables
 
 _VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-_NOTES_KEY = "notes/.ATTRIBUTES/py_state"
+_NOTES_KEY, _STACK_KEY = (f"{name}/.ATTRIBUTES/py_state" for name in ("notes", "stack"))
 _UNREADABLE = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
 
 class _Notes(tf.train.experimental.PythonState):
     """A JSON value inside a checkpoint."""
 
-    def __init__(self) -> None:
-        self.value: Any = None
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
 
     def serialize(self) -> str:
         return json.dumps(self.value)
@@ -41,9 +41,15 @@ class _Notes(tf.train.experimental.PythonState):
 
 def saved_variables(model: ThreeCNet) -> dict[str, dict[str, tf.Variable]]:
     """What a checkpoint of a compiled model holds: network with centers, optimizer slots and step, and any averages."""
-    optimizer = {str(i): tf_variable(variable) for i, variable in enumerate(model.optimizer.variables)}
-    averages = {"averages": model.average.variables} if model.average is not None else {}
-    return {"network": model.named_variables(), "optimizer": optimizer, **averages}
+    averages = model.average.variables if model.average is not None else {}
+    elsewhere = {id(variable) for variable in averages.values()}  # Lookahead's and SWA's are the optimizer's own
+    numbered = enumerate(optimizer_variables(model.optimizer))
+    optimizer = {str(i): variable for i, variable in numbered if id(variable) not in elsewhere}
+    return {
+        "network": model.named_variables(),
+        "optimizer": optimizer,
+        **({"averages": averages} if averages else {}),
+    }
 
 
 def step_of(path: str | Path) -> int:
@@ -108,7 +114,8 @@ class CheckpointFolder:
         self._notes.value = notes
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"step-{step}"
-        path = tf.train.Checkpoint(**saved_variables(self._model), notes=self._notes).write(str(self._folder / name))
+        checkpoint = tf.train.Checkpoint(**saved_variables(self._model), notes=self._notes, stack=_Notes(NAME))
+        path = checkpoint.write(str(self._folder / name))
         with atomic_path(self._folder / "checkpoint") as temporary:
             temporary.write_text(f'model_checkpoint_path: "{name}"\n', encoding="utf-8")
         self._remove_all_but(step)
@@ -162,10 +169,13 @@ class CheckpointFolder:
         """Restores a checkpoint, optimizer and centers included; returns the notes saved with it, or None.
 
         Raises:
-            UserError: the checkpoint belongs to another architecture or optimizer, or is damaged.
+            UserError: the checkpoint belongs to another architecture, optimizer or stack, or is damaged.
         """
         stored = check_shapes(path, self._model)
         objects: dict[str, Any] = saved_variables(self._model)
+        if _STACK_KEY in stored:
+            check_stack(path)
+            objects["stack"] = _Notes()
         self._notes.value = None
         if _NOTES_KEY in stored:
             objects["notes"] = self._notes
@@ -245,6 +255,17 @@ def _unreadable(path: str, error: Exception) -> UserError:
         f"{path}: the checkpoint cannot be read ({error}). Take the other one (--checkpoint=last or best), or resume "
         "the training, which goes on from an earlier one."
     )
+
+
+def check_stack(path: str) -> None:
+    """Raises UserError if the checkpoint is of the other stack, where the same optimizer orders its state otherwise."""
+    written_by = json.loads(tf.train.load_checkpoint(path).get_tensor(_STACK_KEY))
+    if written_by != NAME:
+        raise UserError(
+            f"{path}: the state of the optimizer was written with {written_by}, this is {NAME}, where it has another "
+            "form. Resume the run in the environment that it was started in (run.json names its versions), or train in "
+            "another --run_dir. evaluate, predict, export and report take this run as it is."
+        )
 
 
 def check_shapes(path: str, model: ThreeCNet) -> dict[str, Any]:

@@ -151,7 +151,14 @@ class Scorer:
         return scores["tcam"], scores["pooled"]
 
 
-def score_videos(scorer: Scorer, split: Split, batch_size: int = 8, *, keep_streams: bool = False) -> RawScores:
+def score_videos(
+    scorer: Scorer,
+    split: Split,
+    batch_size: int = 8,
+    *,
+    keep_streams: bool = False,
+    videos: range | None = None,
+) -> RawScores:
     """Scores every video of a subset.
 
     Args:
@@ -159,6 +166,7 @@ def score_videos(scorer: Scorer, split: Split, batch_size: int = 8, *, keep_stre
         split: the videos.
         batch_size: videos per call of the model.
         keep_streams: whether to keep the T-CAMs of the single streams too.
+        videos: only those at these positions in the subset, at least one.
 
     Raises:
         UserError: a record is damaged.
@@ -168,7 +176,7 @@ def score_videos(scorer: Scorer, split: Split, batch_size: int = 8, *, keep_stre
     scored: dict[str, list[np.ndarray]] = {name: [] for name in kept}
     lengths = []
     columns: dict[str, list[Any]] = {}
-    for batch in readable(evaluation_batches(split, batch_size), split):
+    for batch in readable(evaluation_batches(split, batch_size, videos), split):
         part = scorer.with_streams(batch["features"])
         for name, parts in scored.items():
             parts.append(part[name])

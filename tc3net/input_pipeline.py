@@ -216,12 +216,13 @@ def training_batches(
     return endless(dataset.ragged_batch(config.batch_size // num_replicas)).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_batches(split: Split, batch_size: int = 8) -> tf.data.Dataset:
+def evaluation_batches(split: Split, batch_size: int = 8, videos: range | None = None) -> tf.data.Dataset:
     """Every video once, whole, in file order.
 
     Args:
         split: the subset.
         batch_size: videos per batch; the last may be smaller.
+        videos: only those at these positions in the subset.
 
     Returns:
         Dataset of dicts: `features` [N, (s), 2D] ragged; `labels`, `counts`, `counts_known` [N, C]; `id` [N] string;
@@ -241,7 +242,8 @@ def evaluation_batches(split: Split, batch_size: int = 8) -> tf.data.Dataset:
             **{key: parsed[key] for key in kept},
         }
 
-    dataset = tf.data.Dataset.range(split.num_videos)
+    positions = videos if videos is not None else range(split.num_videos)
+    dataset = tf.data.Dataset.range(positions.start, positions.stop, positions.step)
     dataset = dataset.map(whole, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.ragged_batch(batch_size).prefetch(tf.data.AUTOTUNE)
 

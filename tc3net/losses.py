@@ -98,7 +98,8 @@ def aggregate_features(
         attention = ragged_ops.softmax_over_time(tracks)
     else:
         attention, rows = ragged_ops.class_tracks(temporal_attention(tcam, attention_axis), pairs)
-    frozen = tf.stop_gradient(attention)  # the threshold selects; it carries no gradient
+    # The threshold selects; it carries no gradient.
+    frozen = attention.with_flat_values(tf.stop_gradient(attention.flat_values))
     if attention_threshold == "median":
         threshold = ragged_ops.median_over_time(frozen)
     else:

@@ -14,14 +14,14 @@ import keras
 import tensorflow as tf
 
 from tc3net import losses
-from tc3net.averaging import WeightAverage
+from tc3net.averaging import OptimizerAverage, WeightAverage, make_average
 from tc3net.centers import update_centers
 from tc3net.config import option
 from tc3net.errors import UserError
 from tc3net.model_checks import check_batch_features, check_ownership
 from tc3net.optimizers import OptimizerConfig, add_l2, clip_shares, make_optimizer
-from tc3net.schedules import learning_rate_of
-from tc3net.stack import tf_variable
+from tc3net.ragged_ops import with_row_ids
+from tc3net.stack import build_optimizer, learning_rate_of, tf_variable
 from tc3net.streams import FusedTcam, Stream
 
 Batch = dict[str, Any]
@@ -97,7 +97,7 @@ class ThreeCNet(keras.Model):
         }
         self.loss_config = losses.LossConfig()
         self.weight_decay = self.clip_norm = 0.0
-        self.average: WeightAverage | None = None
+        self.average: WeightAverage | OptimizerAverage | None = None
         for stream in self.streams.values():
             stream.build((None, feature_dim))
         self.fusion.build((None, num_classes))
@@ -129,6 +129,7 @@ class ThreeCNet(keras.Model):
             UserError: features of another size.
         """
         check_batch_features(features, self.feature_dim)
+        features = with_row_ids(features)
         joint = features.flat_values
         rows = (joint[:, : self.feature_dim], joint[:, self.feature_dim :])  # [R, 2D] -> 2 x [R, D]; faster than split
         outputs, tcams = {}, []
@@ -166,8 +167,8 @@ class ThreeCNet(keras.Model):
         super().compile(optimizer=optimizer or make_optimizer(), **{"jit_compile": False, **kwargs})
         # Built here, inside the strategy's scope: a restored checkpoint finds the optimizer's slots, and no
         # variable is created inside `strategy.run`.
-        self.optimizer.build(self.trainable_variables)
-        self.average = WeightAverage(self.network_variables(), ema_decay) if ema_decay else None
+        build_optimizer(self.optimizer, self.trainable_variables)
+        self.average = make_average(self.optimizer, self.network_variables(), ema_decay)
         self.loss_trackers = {name: keras.metrics.Mean(name=name) for name in self.term_names()}
         check_ownership(self)
 

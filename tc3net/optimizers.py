@@ -4,45 +4,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
+from tc3net.addons import make_legacy
 from tc3net.config import option
 from tc3net.errors import UserError
-from tc3net.stack import KERAS_3
+from tc3net.stack import addons_optimizers, require_keras_3
 
 
 class Kind(NamedTuple):
     """One choice of `--optimizer`.
 
     Attributes:
-        class_name: in `keras.optimizers`.
+        class_name: in `keras.optimizers`; where it is not there, tensorflow-addons' is taken.
         options: what `--optimizer_options` may set, with our defaults.
+        legacy_name: the class in tensorflow-addons or `keras.optimizers.legacy`, for its wrappers; empty: none.
         keras_3_only: why it cannot be used with Keras 2.15; empty where it can.
+        instead: the nearest choice where `keras.optimizers` has no such class.
     """
 
     class_name: str
     options: dict[str, float | bool]
+    legacy_name: str = ""
     keras_3_only: str = ""
+    instead: str = ""
 
 
 # PyTorch's epsilon, the paper's framework; Keras's own is 1e-7.
 _ADAM: dict[str, float | bool] = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
+_NADAM = "there it gives NaN on several devices, and does not save all of its state"
 OPTIMIZERS = {
-    "adadelta": Kind("Adadelta", {"rho": 0.95, "epsilon": 1e-8}),
+    "adadelta": Kind("Adadelta", {"rho": 0.95, "epsilon": 1e-8}, "Adadelta"),
     "adafactor": Kind("Adafactor", {"clip_threshold": 1.0, "relative_step": True}),
-    "adagrad": Kind("Adagrad", {"initial_accumulator_value": 0.1, "epsilon": 1e-8}),
-    "adam": Kind("Adam", {**_ADAM, "amsgrad": False}),
-    "adamax": Kind("Adamax", _ADAM),
-    "adamw": Kind("AdamW", {**_ADAM, "amsgrad": False}),
-    "ftrl": Kind("Ftrl", {"initial_accumulator_value": 0.1, "l1_regularization_strength": 0.0}),
+    "adagrad": Kind("Adagrad", {"initial_accumulator_value": 0.1, "epsilon": 1e-8}, "Adagrad"),
+    "adam": Kind("Adam", {**_ADAM, "amsgrad": False}, "Adam"),
+    "adamax": Kind("Adamax", _ADAM, "Adamax"),
+    "adamw": Kind("AdamW", {**_ADAM, "amsgrad": False}, "Adam"),  # which the decoupled decay turns into AdamW
+    "ftrl": Kind("Ftrl", {"initial_accumulator_value": 0.1, "l1_regularization_strength": 0.0}, "Ftrl"),
+    "lamb": Kind("Lamb", {**_ADAM, "epsilon": 1e-6}, "LAMB", instead="--optimizer=adam"),
     "lion": Kind("Lion", {"beta_1": 0.9, "beta_2": 0.99}),
-    "nadam": Kind("Nadam", _ADAM, "there it gives NaN on several devices, and does not save all of its state"),
-    "rmsprop": Kind("RMSprop", {"rho": 0.9, "momentum": 0.0, "epsilon": 1e-8, "centered": False}),
-    "sgd": Kind("SGD", {"momentum": 0.9, "nesterov": False}),
+    "nadam": Kind("Nadam", _ADAM, keras_3_only=_NADAM),
+    "radam": Kind(
+        "RectifiedAdam",
+        {**_ADAM, "sma_threshold": 5.0},
+        "RectifiedAdam",
+        instead="--optimizer=adam --warmup_steps=2000",
+    ),
+    "rmsprop": Kind("RMSprop", {"rho": 0.9, "momentum": 0.0, "epsilon": 1e-8, "centered": False}, "RMSprop"),
+    "sgd": Kind("SGD", {"momentum": 0.9, "nesterov": False}, "SGD"),
 }
 
 
@@ -69,6 +82,18 @@ class OptimizerConfig:
         0.0,
         "Decay of the moving average of the network's weights, which evaluation and export then use; 0: no average.",
     )
+    lookahead_steps: int = option(
+        0,
+        "Lookahead (tensorflow-addons): steps after which slow weights, which evaluation and export then use, follow "
+        "the weights, and the weights return to them; 0: off.",
+    )
+    lookahead_step_size: float = option(0.5, "How much of the way to the weights Lookahead's slow weights go.")
+    swa_period: int = option(
+        0,
+        "Stochastic weight averaging (tensorflow-addons): steps between two snapshots of the weights, whose mean "
+        "evaluation and export then use; 0: off.",
+    )
+    swa_start: int = option(0, "Steps after which the first snapshot is taken; 0: after swa_period steps.")
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < math.inf:
@@ -78,13 +103,55 @@ class OptimizerConfig:
                 raise UserError(f"--{name}={getattr(self, name)}; expected 0 or a positive number.")
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"--ema_decay={self.ema_decay}; expected 0 (no average) or a decay below 1, such as 0.999.")
-        kind_of(self.optimizer)
+        kind = kind_of(self.optimizer)
         parse_options(self.optimizer, self.optimizer_options)
+        self._check_wrappers(kind)
         if self.optimizer == "adamw" and self.weight_decay_mode == "l2":
             raise UserError(
                 "--optimizer=adamw with --weight_decay_mode=l2: AdamW is Adam with decoupled decay. Give "
                 "--weight_decay_mode=decoupled, or --optimizer=adam."
             )
+
+    def _check_wrappers(self, kind: Kind) -> None:
+        """Raises UserError unless Lookahead and SWA are off, or at most one of them can act."""
+        for name in ("lookahead_steps", "swa_period", "swa_start"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name}={getattr(self, name)}; expected 0 or more steps.")
+        if not 0 < self.lookahead_step_size <= 1:
+            raise UserError(f"--lookahead_step_size={self.lookahead_step_size}; expected a number in (0, 1].")
+        if self.swa_start and not self.swa_period:
+            raise UserError(f"--swa_start={self.swa_start} without --swa_period, which alone switches SWA on.")
+        averaging = ("ema_decay", "lookahead_steps", "swa_period")
+        chosen = [f"--{name}={getattr(self, name)}" for name in averaging if getattr(self, name)]
+        if len(chosen) > 1:
+            raise UserError(f"{' with '.join(chosen)}: each gives the weights to evaluate. Choose one of them.")
+        if self.wrapped:
+            addons_optimizers(chosen[0], "--ema_decay=0.999")
+            if not kind.legacy_name:
+                usable = ", ".join(name for name, other in OPTIMIZERS.items() if other.legacy_name)
+                raise UserError(
+                    f"{chosen[0]} with --optimizer={self.optimizer}: tensorflow-addons cannot wrap it. Choose one of "
+                    f"{usable}, or --ema_decay=0.999 in its place."
+                )
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether the optimizer acts inside Lookahead or SWA."""
+        return self.lookahead_steps > 0 or self.swa_period > 0
+
+    @property
+    def first_snapshot(self) -> int:
+        """Number of steps after which SWA takes its first snapshot."""
+        return self.swa_start or self.swa_period
+
+    def resolved(self) -> dict[str, Any]:
+        """The choices that act, for the run's description."""
+        choices = asdict(self)
+        for switch, others in {"lookahead_steps": ["lookahead_step_size"], "swa_period": ["swa_start"]}.items():
+            if not choices[switch]:
+                for name in (switch, *others):
+                    del choices[name]
+        return choices
 
     @property
     def l2(self) -> float:
@@ -101,11 +168,10 @@ def kind_of(name: str) -> Kind:
     if name not in OPTIMIZERS:
         raise UserError(f"--optimizer={name}; expected one of {', '.join(OPTIMIZERS)}.")
     kind = OPTIMIZERS[name]
-    if kind.keras_3_only and not KERAS_3:
-        raise UserError(
-            f"--optimizer={name} is not available with Keras {keras.__version__}: {kind.keras_3_only}. Choose another "
-            "one, or install requirements.txt (Keras 3)."
-        )
+    if kind.keras_3_only:
+        require_keras_3(f"--optimizer={name}", kind.keras_3_only)
+    if not hasattr(keras.optimizers, kind.class_name):
+        addons_optimizers(f"--optimizer={name}", kind.instead)
     return kind
 
 
@@ -161,13 +227,25 @@ def make_optimizer(
         learning_rate: a number or a schedule (`tc3net.schedules`); `config.learning_rate` is not read.
         config: which optimizer; its l2 decay is not the optimizer's matter, see `add_l2`.
         variables: the network's. Under decoupled decay, vectors among them (biases, fusion weights) do not decay.
+
+    Returns:
+        An optimizer of Keras, or of tensorflow-addons, then with the interface of `keras.optimizers.legacy`.
     """
     kind = kind_of(config.optimizer)
     options: dict[str, Any] = parse_options(config.optimizer, config.optimizer_options)
-    if config.weight_decay_mode == "decoupled":
+    decoupled = config.weight_decay_mode == "decoupled"
+    if config.wrapped or not hasattr(keras.optimizers, kind.class_name):
+        tfa = addons_optimizers(f"--optimizer={config.optimizer}", kind.instead)
+        decay = config.weight_decay if decoupled else None
+        legacy = make_legacy(tfa, kind.legacy_name, learning_rate, options, decay)
+        if config.lookahead_steps:
+            return tfa.Lookahead(legacy, config.lookahead_steps, config.lookahead_step_size)
+        # tensorflow-addons counts from 0: m is the step after which m + 1 have been taken.
+        return tfa.SWA(legacy, config.first_snapshot - 1, config.swa_period) if config.swa_period else legacy
+    if decoupled:
         options["weight_decay"] = config.weight_decay
     optimizer = getattr(keras.optimizers, kind.class_name)(learning_rate=learning_rate, **options)
-    if config.weight_decay_mode == "decoupled":
+    if decoupled:
         # A fusion weight is a gain that begins at 1: pulling it to 0 would silence a class, not regularise it.
         optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
     return optimizer

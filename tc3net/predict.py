@@ -1,21 +1,25 @@
-"""Command: detections and a timeline picture for new videos, from their feature files.
+"""Command: detections in new videos: feature files, a converted data set, or a feature file that still grows.
 
     python -m tc3net.predict --run_dir=RUN --rgb=a_rgb.npy,b_rgb.npy --flow=a_flow.npy,b_flow.npy --output_dir=OUT
     python -m tc3net.predict --run_dir=RUN --features=a.npy --annotations=annotations.json --output_dir=OUT
+    python -m tc3net.predict --run_dir=RUN --features=live.npy --follow --output_dir=OUT
+    python -m tc3net.predict --run_dir=RUN --dataset=DATASET --subset=test --output_dir=OUT --task_index=0 --num_tasks=8
+    python -m tc3net.predict --merge --output_dir=OUT --num_tasks=8
 
-Writes OUT/detections.json (ActivityNet format, seconds), one OUT/<video>.png per video, and with --report one page
-with all of them, OUT/report.html. A video is named after its
-(rgb) feature file. `--features` are arrays [segments, 2D], rgb first.
+Of feature files: OUT/detections.json (ActivityNet format, seconds), one OUT/<video>.png per video, and with --report
+one page with all of them, OUT/report.html. A video is named after its (rgb) feature file. `--features` are arrays
+[segments, 2D], rgb first. With --follow: OUT/detections.jsonl, a line per detection as soon as it is complete, also
+printed. Of a data set: OUT/detections.json, or with several tasks one file each, which --merge makes one.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
 from tc3net import config as config_module
@@ -23,11 +27,15 @@ from tc3net.activitynet_json import load_instances, save_detections
 from tc3net.config import define_flags, from_flags
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.errors import UserError, run_main
+from tc3net.follow import FollowConfig, JoinedFiles, StreamDetector, follow_files
 from tc3net.inference import RawScores, Scorer
+from tc3net.interruption import Interruptions
 from tc3net.intervals import AnnotatedVideos, Detections, GroundTruth
+from tc3net.new_videos import collect_videos, score_features
+from tc3net.offline import DatasetChoice, Scoring, Task, merge_tasks, run_task
 from tc3net.provenance import versions
 from tc3net.report import ReportInput, facts_of, write_report
-from tc3net.runs import CheckpointChoice, load_model
+from tc3net.runs import CheckpointChoice, RunInfo, load_model, load_run
 from tc3net.timebase import TimeBase
 from tc3net.timeline import plot_timeline
 from tc3net.video_curves import CurveSource, video_tracks
@@ -48,94 +56,15 @@ def register_flags() -> None:
     flags.DEFINE_float("fps", None, "Frames per second the features were extracted at; default: the run's.")
     flags.DEFINE_integer("frames_per_segment", None, "Frames per feature row; default: the run's.")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next; default: the run's.")
+    flags.DEFINE_bool("follow", False, "Give out detections while the one --features file, or --rgb and --flow, grows.")
+    flags.DEFINE_integer("task_index", 0, "Which part of --dataset to score.")
+    flags.DEFINE_integer("num_tasks", 1, "Number of parts that --dataset is divided into.")
+    flags.DEFINE_bool("merge", False, "Make one file of those of all --num_tasks parts; needs no run.")
+    define_flags(DatasetChoice)
+    define_flags(FollowConfig)
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
-
-
-def load_features(path: str, width: int) -> np.ndarray:
-    """Reads one `.npy` feature file [s, width] as float32.
-
-    Raises:
-        UserError: absent, not a plain array, of another shape, empty, or with NaN or Inf.
-    """
-    try:
-        features = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such feature file.") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path}: expected a .npy array of numbers, found something else ({error}).") from None
-    if features.ndim != 2 or features.shape[1] != width or len(features) == 0:
-        raise UserError(
-            f"{path}: shape {features.shape} found, [segments, {width}] expected: the run was trained on features of "
-            "that size. Extract the features with the same network, or choose --rgb/--flow or --features to fit."
-        )
-    features = features.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(bad):
-        raise UserError(f"{path}: NaN or Inf in {len(bad)} segments, the first is {bad[0]}. Extract it again.")
-    return features
-
-
-def collect_videos(rgb: Sequence[str], flow: Sequence[str], joint: Sequence[str], dim: int) -> dict[str, np.ndarray]:
-    """Features [s, 2D] by video id, from the file flags.
-
-    Raises:
-        UserError: no files, rgb and flow that do not fit together, or two videos of one name.
-    """
-    if bool(joint) == bool(rgb or flow) or len(rgb) != len(flow):
-        raise UserError(
-            f"Found {len(rgb)} --rgb, {len(flow)} --flow and {len(joint)} --features files; expected as many --rgb as "
-            "--flow files, or only --features files."
-        )
-    videos: dict[str, np.ndarray] = {}
-    groups = [[path] for path in joint] if joint else [[a, b] for a, b in zip(rgb, flow)]
-    for files in groups:
-        video_id = Path(files[0]).stem
-        if video_id in videos:
-            raise UserError(f"Two feature files name the video {video_id!r} ({files[0]}); rename one.")
-        parts = [load_features(path, 2 * dim if joint else dim) for path in files]
-        if len({len(part) for part in parts}) > 1:
-            raise UserError(
-                f"{files[0]} has {len(parts[0])} segments, {files[1]} has {len(parts[1])}; expected the same video."
-            )
-        videos[video_id] = np.concatenate(parts, axis=1)
-    return videos
-
-
-def score_features(
-    scorer: Scorer, videos: dict[str, np.ndarray], classes: tuple[str, ...], base: TimeBase
-) -> RawScores:
-    """Raw scores of videos without labels.
-
-    Args:
-        scorer: the model.
-        videos: features [s, 2D] by id.
-        classes: class names.
-        base: time base of all of them.
-    """
-    scored = [scorer.with_streams(tf.RaggedTensor.from_row_lengths(f, [len(f)])) for f in videos.values()]
-    joined = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
-    lengths = np.array([len(f) for f in videos.values()], np.int64)
-    count = len(videos)
-    ids, times = np.zeros(0, np.int64), np.zeros(0)
-    return RawScores(
-        dataset="",
-        classes=classes,
-        video_ids=tuple(videos),
-        row_splits=np.concatenate([[0], np.cumsum(lengths)]),
-        top_k_divisor=scorer.top_k_divisor,
-        fps=np.full(count, base.fps),
-        frames_per_segment=np.full(count, base.frames_per_segment),
-        stride_frames=np.full(count, base.stride_frames),
-        duration_s=np.array([base.duration_s(int(length)) for length in lengths]),
-        labels=np.zeros((count, len(classes)), np.float32),
-        ground_truth=GroundTruth(classes, (), ids, ids, times, times, ids, times, times),
-        tcam=joined["tcam"],
-        tcam_rgb=joined["tcam_rgb"],
-        tcam_flow=joined["tcam_flow"],
-        pooled=joined["pooled"],
-    )
 
 
 def draw_video(
@@ -186,23 +115,72 @@ def annotated_videos(annotated: dict[str, list[tuple[str, float, float]]], score
     return AnnotatedVideos(scores.dataset, truth, scores.duration_s[[row_of[video_id] for video_id in known]])
 
 
+def _time_base(run: RunInfo) -> TimeBase:
+    """The run's, with what the flags say."""
+    names = ("fps", "frames_per_segment", "stride_frames")
+    return replace(run.time_base, **{n: getattr(FLAGS, n) for n in names if getattr(FLAGS, n) is not None})
+
+
+def predict_dataset(output_dir: Path) -> None:
+    """Scores a data set, or the task's part of it."""
+    task = Task(FLAGS.task_index, FLAGS.num_tasks)
+    config = from_flags(DetectionConfig, base=load_run(FLAGS.run_dir).detection)
+    opened = Scoring(FLAGS.run_dir, from_flags(CheckpointChoice), from_flags(DatasetChoice), config).open()
+    path = run_task(opened.scorer, opened.split, config, task, output_dir)
+    count = opened.split.num_videos
+    print(f"Written: {path}, {len(task.videos(count))} of {count} videos")
+
+
+def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path) -> None:
+    """Follows feature files until they stop growing, or until the process is asked to end."""
+    paths = FLAGS.features or [*FLAGS.rgb, *FLAGS.flow]
+    if len(FLAGS.features or FLAGS.rgb) != 1 or len(FLAGS.rgb) != len(FLAGS.flow) or (FLAGS.features and FLAGS.rgb):
+        raise UserError(f"Found {paths} to follow; expected one --features file, or one --rgb and one --flow file.")
+    follow = from_flags(FollowConfig)
+    detector = StreamDetector(scorer, run.classes, _time_base(run), config, follow)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    files = JoinedFiles(paths, 2 * run.feature_dim)
+    with open(output_dir / "detections.jsonl", "w", encoding="utf-8") as file, Interruptions() as interruptions:
+        for found in follow_files(detector, files, follow, lambda: interruptions.received is not None):
+            line = {"label": found.label, "segment": [found.start_s, found.end_s], "score": found.score}
+            print(json.dumps(line), file=file, flush=True)
+            print(
+                f"{found.label:24s} {found.start_s:8.2f} s to {found.end_s:8.2f} s   score {found.score:.3f}",
+                flush=True,
+            )
+    print(f"\n{detector.segments} segments; written to {output_dir / 'detections.jsonl'}")
+
+
 def main(argv: Sequence[str]) -> None:
-    """Scores the files, writes detections and pictures."""
+    """Detections of whatever the flags name."""
     del argv
-    for name in ("run_dir", "output_dir"):
+    for name in ("output_dir",) if FLAGS.merge else ("run_dir", "output_dir"):
         if not getattr(FLAGS, name):
             raise UserError(f"--{name} is missing.")
+    output_dir = Path(FLAGS.output_dir)
+    if FLAGS.merge:
+        print(f"Written: {merge_tasks(output_dir, FLAGS.num_tasks)}")
+        return
+    if FLAGS.dataset and (FLAGS.rgb or FLAGS.flow or FLAGS.features or FLAGS.follow):
+        raise UserError("--dataset found together with feature files or --follow; expected one or the other.")
+    if FLAGS.dataset:
+        predict_dataset(output_dir)
+        return
     model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
     config = from_flags(DetectionConfig, base=run.detection)
-    given = {
-        n: getattr(FLAGS, n) for n in ("fps", "frames_per_segment", "stride_frames") if getattr(FLAGS, n) is not None
-    }
+    scorer = Scorer(model, run.training["top_k_divisor"])
+    if FLAGS.follow:
+        predict_stream(scorer, run, config, output_dir)
+    else:
+        predict_files(scorer, run, config, output_dir, checkpoint)
+
+
+def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path, checkpoint: str) -> None:
+    """Scores the files, writes detections and pictures."""
     videos = collect_videos(FLAGS.rgb, FLAGS.flow, FLAGS.features, run.feature_dim)
     annotated = load_instances(FLAGS.annotations) if FLAGS.annotations else {}
-    scorer = Scorer(model, run.training["top_k_divisor"])
-    scores = score_features(scorer, videos, run.classes, replace(run.time_base, **given))
+    scores = score_features(scorer, videos, run.classes, _time_base(run))
     detections = detect_videos(scores, config)
-    output_dir = Path(FLAGS.output_dir)
     save_detections(output_dir / "detections.json", detections, run.classes)
     source = CurveSource(scores, config)
     for video, video_id in enumerate(scores.video_ids):

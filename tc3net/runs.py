@@ -34,8 +34,8 @@ class CheckpointChoice:
     )
     weights: str = option(
         "averaged",
-        "averaged: the moving average of the weights where the run has one (--ema_decay), else the weights; raw: the "
-        "weights of the step.",
+        "averaged: the average of the weights where the run has one (--ema_decay, --lookahead_steps, --swa_period), "
+        "else the weights; raw: the weights of the step.",
         choices=("averaged", "raw"),
     )
 

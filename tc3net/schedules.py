@@ -121,12 +121,3 @@ def make_schedule(config: ScheduleConfig, learning_rate: float, iterations: int)
     elif config.schedule == "cosine":
         course = keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=config.learning_rate_decay)
     return Warmup(course, config.warmup_steps) if config.warmup_steps else course
-
-
-def learning_rate_of(optimizer: Any) -> tf.Tensor:
-    """The learning rate that the optimizer's next step will use; scalar float32."""
-    # Keras 2.15's `learning_rate` is the last step's; the schedule itself lies under the same private name in both.
-    rate = getattr(optimizer, "_learning_rate", None)
-    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        return tf.cast(rate(optimizer.iterations), tf.float32)
-    return tf.cast(tf.convert_to_tensor(optimizer.learning_rate), tf.float32)

@@ -71,16 +71,31 @@ def _float64(values: Sequence[float]) -> tf.train.Feature:
     return _bytes(np.asarray(values, "<f8").tobytes())
 
 
+def _feature_fields(video_id: str, rgb: np.ndarray, flow: np.ndarray) -> dict[str, tf.train.Feature]:
+    """The fields of a record that hold its features, in the dtype of `rgb`."""
+    stored = np.dtype(rgb.dtype).newbyteorder("<")
+    return {
+        "video/id": _bytes(video_id),
+        "video/features/rgb": _bytes(rgb.astype(stored, copy=False).tobytes()),
+        "video/features/flow": _bytes(flow.astype(stored, copy=False).tobytes()),
+        "video/features/dtype": _bytes(np.dtype(rgb.dtype).name),
+        "video/num_segments": _ints([len(rgb)]),
+    }
+
+
+def _serialized(fields: dict[str, tf.train.Feature]) -> bytes:
+    example = tf.train.Example()
+    for key, feature in fields.items():  # not by the constructors, each of which copies all features once more
+        example.features.feature[key].CopyFrom(feature)
+    # Deterministic serialization: the same video gives the same bytes, hence the same shard checksum.
+    return example.SerializeToString(deterministic=True)
+
+
 def encode(video: VideoExample) -> bytes:
     """Serializes one video. Features are stored in the dtype of `video.rgb` (float32 or float16)."""
-    dtype = np.dtype(video.rgb.dtype).name
     feature = {
-        "video/id": _bytes(video.video_id),
+        **_feature_fields(video.video_id, video.rgb, video.flow),
         "video/subset": _bytes(video.subset),
-        "video/features/rgb": _bytes(np.ascontiguousarray(video.rgb, np.dtype(dtype).newbyteorder("<")).tobytes()),
-        "video/features/flow": _bytes(np.ascontiguousarray(video.flow, np.dtype(dtype).newbyteorder("<")).tobytes()),
-        "video/features/dtype": _bytes(dtype),
-        "video/num_segments": _ints([len(video.rgb)]),
         "video/labels": _ints(video.labels),
         "video/counts": _ints(video.counts),
         "video/counts_known": _ints(video.counts_known),
@@ -95,9 +110,25 @@ def encode(video: VideoExample) -> bytes:
         "video/frames_per_segment": _ints([video.time_base.frames_per_segment]),
         "video/stride_frames": _ints([video.time_base.stride_frames]),
     }
-    # Deterministic serialization: the same video gives the same bytes, hence the same shard checksum.
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
-    return example.SerializeToString(deterministic=True)
+    return _serialized(feature)
+
+
+def encode_request(
+    video_id: str, rgb: np.ndarray, flow: np.ndarray, *, fps: float | None = None, stride_frames: int | None = None
+) -> bytes:
+    """Serializes what the `examples` signature of an exported model reads of a video.
+
+    Args:
+        video_id: its name.
+        rgb, flow: [s, D], float32 or float16, both of one dtype.
+        fps, stride_frames: of its features; left out where None, so that the model's own time base stands.
+    """
+    feature = _feature_fields(video_id, rgb, flow)
+    if fps is not None:
+        feature["video/fps"] = _float64([fps])
+    if stride_frames is not None:
+        feature["video/stride_frames"] = _ints([stride_frames])
+    return _serialized(feature)
 
 
 _SCALAR_INTS = ("video/num_segments", "video/instances_known", "video/frames_per_segment", "video/stride_frames")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,9 +35,21 @@ def boundaries_s(
     Returns:
         [n] float64, seconds.
     """
-    margin_frames = (np.asarray(frames_per_segment, np.float64) - stride_frames) / 2
-    frames = np.asarray(boundary, np.float64) * stride_frames / cells_per_segment
-    return (frames + margin_frames) / fps
+    return boundary_seconds(
+        np.asarray(boundary, np.float64),
+        fps=fps,
+        frames_per_segment=np.asarray(frames_per_segment, np.float64),
+        stride_frames=stride_frames,
+        cells_per_segment=cells_per_segment,
+    )
+
+
+def boundary_seconds(
+    boundary: Any, *, fps: Any, frames_per_segment: Any, stride_frames: Any, cells_per_segment: int
+) -> Any:
+    """The formula of `boundaries_s`, for NumPy arrays and tensors alike: float64, all of one shape or scalar."""
+    margin_frames = (frames_per_segment - stride_frames) / 2
+    return (boundary * stride_frames / cells_per_segment + margin_frames) / fps
 
 
 @dataclass(frozen=True)

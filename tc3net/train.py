@@ -123,6 +123,11 @@ def read_settings() -> Settings:
             "counting loss would never act. Start it earlier, or set --beta=0."
         )
     settings.schedule.resolved_decay_steps(settings.trainer.iterations)
+    if settings.optimizer.first_snapshot > settings.trainer.iterations:
+        raise UserError(
+            f"SWA's first snapshot is due after step {settings.optimizer.first_snapshot}, and "
+            f"--iterations={settings.trainer.iterations} end before. Give a lower --swa_start or --swa_period."
+        )
     watched = settings.selection.holdout_fraction or FLAGS.test_subset
     if settings.trainer.early_stopping_patience and not watched:
         raise UserError(
@@ -146,7 +151,7 @@ def describe_run(settings: Settings, manifest: Manifest) -> RunInfo:
     choices = {
         **asdict(settings.inputs),
         **asdict(settings.loss),
-        **asdict(settings.optimizer),
+        **settings.optimizer.resolved(),
         **settings.schedule.resolved(settings.trainer.iterations),
         "holdout_fraction": settings.selection.holdout_fraction,
         "selected_by": selection_of(settings, manifest)[1],

@@ -17,14 +17,16 @@ ROOT = Path(__file__).resolve().parent.parent
 # A package inside (evaluation, annotations, features) is one stage; its own modules must be free of cycles.
 STAGES = {
     "tc3net": (
-        "host_memory", "errors", "files", "timebase", "config", "stack", "strategies", "interruption", "intervals",
-        "schema", "activitynet_json", "annotations_json", "provenance", "observers", "metrics_log", "interval",
-        "ragged_ops", "counting", "loss_config", "losses", "centers", "schedules", "optimizers", "averaging", "streams",
-        "drawing",
-        "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model", "checkpoints",
+        "host_memory", "errors", "beam_support", "files", "timebase", "config", "stack", "strategies", "interruption",
+        "intervals", "schema", "activitynet_json", "annotations_json", "provenance", "observers", "metrics_log",
+        "interval", "ragged_ops", "counting", "loss_config", "losses", "centers", "schedules", "addons", "optimizers",
+        "averaging", "streams", "drawing", "input_pipeline", "feature_cache", "holdout", "selection", "model_checks", "model",
+        "checkpoints",
         "divergence", "trainer", "inference", "detection", "evaluation", "scored", "assess", "tuning", "validation",
         "results", "runs", "timeline", "video_curves", "report", "event_files", "tensorboard_log", "train", "evaluate",
-        "tune", "predict", "export", "demo", "ablation", "ablate",
+        "tune", "new_videos", "offline", "follow", "predict", "beam_inference", "predict_beam", "serving",
+        "deployment", "request_checks", "signatures", "warmup", "export", "demo", "ablation",
+        "ablate",
     ),
     "data_prep": (
         "pickle_scan", "pickle_records", "safe_pickle", "folders", "staging", "tables", "annotations", "features",
@@ -33,17 +35,16 @@ STAGES = {
         "read_ahead",
         "simulator", "feature_facts", "similar_ids", "rules", "validate", "distributions", "writer", "shards", "verify",
         "inspection", "inspection_charts", "inspection_text", "inspection_page", "inspect",
-        "to_json", "summary", "pipeline", "convert", "beam", "synthetic",
+        "to_json", "summary", "pipeline", "convert", "beam_workers", "beam", "synthetic",
     ),
 }  # fmt: skip
 COMMANDS = {
-    "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.export", "tc3net.demo",
-    "tc3net.ablate",
-    "tc3net.report.__main__",
+    "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.predict_beam", "tc3net.export",
+    "tc3net.demo", "tc3net.ablate", "tc3net.report.__main__", "tc3net.serving.client",
     "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
 }  # fmt: skip
-# What data preparation shares with training: the record format, time, files, errors, and the version number.
-SHARED = {"tc3net", "tc3net.errors", "tc3net.files", "tc3net.timebase", "tc3net.schema"}
+# What data preparation shares with training: the record format, time, files, errors, Beam, and the version number.
+SHARED = {"tc3net", "tc3net.beam_support", "tc3net.errors", "tc3net.files", "tc3net.timebase", "tc3net.schema"}
 
 MAX_FILE_LINES = 330
 MAX_FUNCTION_LINES = 75
@@ -209,4 +210,23 @@ def test_no_unpickling_no_python_callbacks_in_graphs_no_keras_3_only_api() -> No
                 found = "keras.ops"
             if found:
                 wrong.append(f"{name}, line {getattr(node, 'lineno', '?')}: {found}")
+    assert not wrong
+
+
+# Who writes down what was used; nobody but tc3net.stack decides by it.
+RECORDS_VERSIONS = {"tc3net.provenance", "data_prep.plan"}
+
+
+def test_the_stacks_differ_in_one_module_alone() -> None:
+    wrong = []
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            asks = isinstance(node, ast.Attribute) and ast.unparse(node) in {
+                "keras.__version__", "tf.__version__", "tf.version.VERSION", "keras.version",
+            }  # fmt: skip
+            knows = getattr(node, "id", getattr(node, "attr", "")) == "KERAS_3" or (
+                isinstance(node, ast.alias) and node.name in ("KERAS_3", "tensorflow_addons")
+            )
+            if name != "tc3net.stack" and (knows or (asks and name not in RECORDS_VERSIONS)):
+                wrong.append(f"{name}, line {getattr(node, 'lineno', '?')}: {ast.unparse(node)}")
     assert not wrong

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from test_convert import write_inputs
 
-from data_prep import beam, workers
+from data_prep import beam, beam_workers, workers
 from data_prep.pipeline import convert
 from tc3net import schema
+from tc3net.beam_support import import_beam
 from tc3net.errors import UserError
 
+ROOT = Path(__file__).parents[1]
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None, reason="apache-beam is not installed (pip install tc3net[beam])"
 )
@@ -59,9 +63,22 @@ def test_bad_videos_and_errors_in_workers_name_the_video(tmp_path):
     manifest = beam.convert_on_beam(replace(options, skip_bad_videos=True))
     assert manifest == convert(replace(options, skip_bad_videos=True))
     with pytest.raises(UserError, match="video 'v2'"):
-        list(beam.BeamWorkers(options.inputs, tmp_path).run(read_step, ["v1", "v2"]))
+        list(beam_workers.BeamWorkers(import_beam(""), options.inputs, tmp_path).run(read_step, ["v1", "v2"]))
 
 
 def read_step(reader, video_id: str) -> int:
     with workers.named(video_id):
         return len(reader.read(video_id)[0])
+
+
+@needs_beam
+def test_the_command_reaches_other_processes(tmp_path):
+    write_inputs(tmp_path)
+    flags = [f"--annotations={tmp_path / 'a.json'}", f"--features={tmp_path / 'features'}", "--name=x"]
+    flags += ["--beam_option=direct_num_workers=2", "--beam_option=direct_running_mode=multi_processing"]
+    done = subprocess.run(
+        [sys.executable, "-m", "data_prep.beam", f"--output_dir={tmp_path / 'out'}", *flags],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert schema.load_manifest(tmp_path / "out").name == "x"

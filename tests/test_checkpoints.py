@@ -13,7 +13,7 @@ from tc3net.checkpoints import CheckpointFolder, damage, latest, restore_network
 from tc3net.errors import UserError
 from tc3net.model import ThreeCNet
 from tc3net.optimizers import make_optimizer
-from tc3net.stack import tf_variable
+from tc3net.stack import optimizer_variables
 
 
 def make_model() -> ThreeCNet:
@@ -180,7 +180,7 @@ def test_a_folder_written_by_tensorflows_manager_is_read(tmp_path: Path) -> None
     """As earlier runs did: the optimizer as a list, a save counter, no notes."""
     model = make_model()
     fill(model, 3)
-    optimizer = [tf_variable(v) for v in model.optimizer.variables]
-    checkpoint = tf.train.Checkpoint(network=model.named_variables(), optimizer=optimizer)
+    variables = optimizer_variables(model.optimizer)
+    checkpoint = tf.train.Checkpoint(network=model.named_variables(), optimizer=variables)
     tf.train.CheckpointManager(checkpoint, str(tmp_path), max_to_keep=1, checkpoint_name="step").save(3)
     assert restored(tmp_path)[:2] == (str(tmp_path / "step-3"), 3)

@@ -18,6 +18,7 @@ from tc3net.input_pipeline import InputConfig, open_split, training_batches
 from tc3net.metrics_log import read_metrics
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimizers import make_optimizer
+from tc3net.stack import KERAS_3
 
 ROOT = Path(__file__).parents[1]
 TRAIN = (
@@ -141,6 +142,30 @@ def test_predict_on_feature_files_equals_evaluation(work: Path, tmp_path: Path) 
                 assert a["score"] == pytest.approx(b["score"], rel=1e-4, abs=1e-5)
 
 
+def test_predict_takes_a_data_set_in_parts_and_a_file_that_grows(work: Path, tmp_path: Path) -> None:
+    run, out = f"--run_dir={work / 'run'}", f"--output_dir={tmp_path / 'out'}"
+    for index in (0, 1):
+        screen = command(
+            "tc3net.predict", run, out, f"--dataset={work / 'dataset'}", f"--task_index={index}", "--num_tasks=2"
+        )
+        assert f"detections-0000{index}-of-00002.json" in screen
+    command("tc3net.predict", "--merge", out, "--num_tasks=2")
+    expected = json.loads((tmp_path / "out" / "detections.json").read_text())["results"]
+    assert sorted(expected) == sorted(p.stem for p in (work / "raw" / "features" / "rgb").glob("*test*"))
+
+    video = next(video for video, found in expected.items() if found)
+    streams = [np.load(work / "raw" / "features" / stream / f"{video}.npy") for stream in ("rgb", "flow")]
+    np.save(tmp_path / "live.npy", np.concatenate(streams, axis=1))
+    window = f"--follow_window={max(64, len(streams[0]))}"  # all of it: the same as the video
+    screen = command(
+        "tc3net.predict", run, out, "--follow", f"--features={tmp_path / 'live.npy'}", window, "--follow_timeout_s=0.5"
+    )
+    assert f"{len(streams[0])} segments; written to" in screen
+    lines = [json.loads(line) for line in (tmp_path / "out" / "detections.jsonl").read_text().splitlines()]
+    assert {line["label"] for line in lines} & {d["label"] for d in expected[video]}
+    assert command("tc3net.predict", run, out, "--follow", expect_failure=True).count("expected one --features file")
+
+
 def test_tune_writes_a_flagfile_that_the_other_commands_accept(work: Path, tmp_path: Path) -> None:
     run, data = f"--run_dir={work / 'run'}", f"--dataset_dir={work / 'dataset'}"
     out, videos = tmp_path / "tuned", tmp_path / "videos.txt"
@@ -225,6 +250,19 @@ def test_a_run_without_test_set_that_averages_and_stops_early(work: Path, tmp_pa
     assert "ema_decay is 0.9 there, 0.5 here" in refused
 
 
+@pytest.mark.skipif(KERAS_3, reason="tensorflow-addons needs Keras 2: make test-addons")
+def test_a_run_with_lookahead_is_evaluated_and_exported_by_its_slow_weights(work: Path, tmp_path: Path) -> None:
+    data, run = f"--dataset_dir={work / 'dataset'}", f"--run_dir={tmp_path / 'run'}"
+    how = ("--optimizer=radam", "--lookahead_steps=3", "--schedule=cosine")
+    command(*TRAIN, data, run, *how)
+    described = json.loads((tmp_path / "run" / "run.json").read_text())["training"]
+    assert (described["optimizer"], described["lookahead_steps"]) == ("radam", 3)
+    assert "(averaged weights)" in command("tc3net.evaluate", run, data, f"--output_dir={tmp_path / 'out'}")
+    assert "(averaged weights)" in command("tc3net.export", run, f"--export_dir={tmp_path / 'export'}")
+    refused = command(*TRAIN, data, run, *how, "--lookahead_steps=4", expect_failure=True)
+    assert "lookahead_steps is 3 there, 4 here" in refused
+
+
 def test_mistakes_are_refused_before_any_work(work: Path, tmp_path: Path) -> None:
     data = f"--dataset_dir={work / 'dataset'}"
     new = f"--run_dir={tmp_path / 'new'}"
@@ -238,6 +276,12 @@ def test_mistakes_are_refused_before_any_work(work: Path, tmp_path: Path) -> Non
         "no videos in a subset 'training'": [*TRAIN, data, new, "--train_subset=training"],
         "--protocols=coco: expected one or more of": [*TRAIN, data, new, "--protocols=coco"],
         "positional arguments ['oops']": [*TRAIN, data, new, "oops"],
+        "needs tensorflow-addons" if KERAS_3 else "SWA's first snapshot is due after step 5, and --iterations=4 end": [
+            *TRAIN,
+            data,
+            new,
+            "--swa_period=5",
+        ],
         "dropout is 0.7 there, 0.1 here": [*TRAIN, data, f"--run_dir={work / 'run'}", "--dropout=0.1"],
     }
     for message, arguments in cases.items():

@@ -59,7 +59,7 @@ def assert_same(videos: list[np.ndarray], config: DetectionConfig, divisor: int)
     np.testing.assert_allclose([d[4] for d in mine], [d[4] for d in theirs], rtol=1e-4, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(tcams(), st.builds(DetectionConfig, **EXACT), st.sampled_from([1, 2, 4, 8]))
 def test_detections_are_the_oracles_ties_and_plateaus_included(
     videos: list[np.ndarray], config: DetectionConfig, divisor: int
@@ -67,7 +67,7 @@ def test_detections_are_the_oracles_ties_and_plateaus_included(
     assert_same(videos, config, divisor)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=50)
 @given(tcams(), st.builds(DetectionConfig, **ALL), st.integers(1, 9))
 def test_detections_are_the_oracles_under_every_setting(
     videos: list[np.ndarray], config: DetectionConfig, divisor: int

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tc3net.errors import UserError
-from tc3net.schedules import ScheduleConfig, learning_rate_of, make_schedule
+from tc3net.schedules import ScheduleConfig, make_schedule
+from tc3net.stack import learning_rate_of
 
 RATE = 0.02
 STEPS = (0, 4, 9, 10, 55, 100, 200)
