@@ -5,9 +5,10 @@
 Trains small models (2 x 64 dims, 600 steps of 16 videos) and appends one JSON line per run to DIR/results.jsonl; runs
 that are there already are not repeated. A variant is CLS, CLS+CL, 3C-Net (Eq. 1), or an estimator with settings, each
 after a colon: beta, lambda, temperature, smoothing, length, start, ramp, error, and for the counts noise (log-
-deviation) and missing (share of the videos). With --holdout a quarter of the training videos is held out and scored
-in place of the test videos: choose there. --simulator=ours: `data_prep.simulator`, annotations included.
---simulator=thumos14: THUMOS14's real annotations with the features of `benchmarks.prototype_features`.
+deviation) and missing (share of the videos); or frames, which sees the true segments: a bound. With --holdout a quarter
+of the training videos is held out and scored in place of the test videos: choose there. --simulator=ours:
+`data_prep.simulator`, annotations included. --simulator=thumos14: THUMOS14's real annotations with the features of
+`benchmarks.prototype_features`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from absl import flags
 
 from benchmarks.counting_data import SIMULATORS, dataset_of
 from benchmarks.counting_tables import summary
+from benchmarks.frame_supervision import FrameSupervised
 from benchmarks.tcam_shape import shape
 from tc3net.assess import assess
 from tc3net.detection import DetectionConfig
@@ -40,6 +42,7 @@ from tc3net.optimizers import make_optimizer
 FLAGS = flags.FLAGS
 HOLDOUT = 0.25
 BASES: dict[str, dict[str, Any]] = {"CLS": {"alpha": 0.0, "beta": 0.0}, "CLS+CL": {"beta": 0.0}, "3C-Net": {}}
+FRAMES = "frames"
 # Absent classes are left alone unless lambda says otherwise: a number of runs that has no scale is never 0.
 ESTIMATED = {"count_negative_weight": 0.0, "beta": 0.3}
 SETTINGS = {
@@ -71,7 +74,8 @@ def parse_variant(text: str) -> tuple[LossConfig, dict[str, float]]:
         UserError: an unknown name or setting.
     """
     name, *parts = text.split(":")
-    base = BASES.get(name, {"count_estimator": name, **ESTIMATED})
+    estimated = {"count_estimator": "mass" if name == FRAMES else name, **ESTIMATED}
+    base = BASES.get(name, estimated)
     choices, damage = dict(base), {"noise": 0.0, "missing": 0.0}
     for part in parts:
         key, _, value = part.partition("=")
@@ -94,16 +98,28 @@ def damaged_counts(batch: dict[str, Any], factor: tf.Tensor, lost: tf.Tensor) ->
     return {**batch, "counts": counts, "counts_known": known}
 
 
-def train(split: Split, loss: LossConfig, damage: dict[str, float], seed: int) -> ThreeCNet:
-    """Trains one model."""
-    classes = len(split.manifest.classes)
-    model = ThreeCNet(classes, split.manifest.feature_dim, seed=seed)
+def make_model(split: Split, loss: LossConfig, seed: int, bound: bool) -> ThreeCNet:
+    """A model before training."""
+    kind = FrameSupervised if bound else ThreeCNet
+    model = kind(len(split.manifest.classes), split.manifest.feature_dim, seed=seed)
+    if isinstance(model, FrameSupervised):
+        model.show(split)
     model.compile(make_optimizer(FLAGS.learning_rate), loss_config=loss, weight_decay=5e-4)
+    return model
+
+
+def train(model: ThreeCNet, split: Split, damage: dict[str, float], seed: int) -> None:
+    """Trains one model.
+
+    Raises:
+        UserError: the loss is no longer finite.
+    """
     source = TrainingSource(
         split, InputConfig(seed=seed, batch_size=FLAGS.batch_size), "host", tf.distribute.get_strategy()
     )
     rng = np.random.default_rng((seed, 1))
-    factor = tf.constant(np.exp(damage["noise"] * rng.standard_normal((split.num_videos, classes))), tf.float32)
+    noise = rng.standard_normal((split.num_videos, len(split.manifest.classes)))
+    factor = tf.constant(np.exp(damage["noise"] * noise), tf.float32)
     lost = tf.constant(rng.random(split.num_videos) < damage["missing"])
 
     @tf.function(autograph=False)
@@ -115,7 +131,6 @@ def train(split: Split, loss: LossConfig, damage: dict[str, float], seed: int) -
         values = step(next(batches))
     if not np.isfinite(float(values["loss"])):
         raise UserError(f"The loss is {float(values['loss'])} after {FLAGS.iterations} steps: training diverged.")
-    return model
 
 
 def measure(model: ThreeCNet, split: Split) -> dict[str, Any]:
@@ -132,7 +147,8 @@ def run(dataset_dir: Path, variant: str, seed: int) -> dict[str, Any]:
     split, scored = open_split(dataset_dir, "validation"), open_split(dataset_dir, "test")
     if FLAGS.holdout:
         split, scored = divide(split, HOLDOUT, seed)
-    model = train(split, loss, damage, seed)
+    model = make_model(split, loss, seed, bound=variant.startswith(FRAMES))
+    train(model, split, damage, seed)
     trained_s = time.monotonic() - started
     return {**key_of(variant, seed), **measure(model, scored), "training_s": round(trained_s, 1)}
 
