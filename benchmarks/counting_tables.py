@@ -1,4 +1,4 @@
-"""Tables and pictures of the counting study: `python -m benchmarks.counting_tables --results=A.jsonl,B.jsonl`."""
+"""Tables of the counting study: `python -m benchmarks.counting_tables --results=A.jsonl,B.jsonl`."""
 
 from __future__ import annotations
 
