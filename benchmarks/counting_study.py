@@ -98,13 +98,13 @@ def damaged_counts(batch: dict[str, Any], factor: tf.Tensor, lost: tf.Tensor) ->
     return {**batch, "counts": counts, "counts_known": known}
 
 
-def make_model(split: Split, loss: LossConfig, seed: int, bound: bool) -> ThreeCNet:
+def make_model(split: Split, loss: LossConfig, seed: int, learning_rate: float, bound: bool) -> ThreeCNet:
     """A model before training."""
     kind = FrameSupervised if bound else ThreeCNet
     model = kind(len(split.manifest.classes), split.manifest.feature_dim, seed=seed)
     if isinstance(model, FrameSupervised):
         model.show(split)
-    model.compile(make_optimizer(FLAGS.learning_rate), loss_config=loss, weight_decay=5e-4)
+    model.compile(make_optimizer(learning_rate), loss_config=loss, weight_decay=5e-4)
     return model
 
 
@@ -147,7 +147,7 @@ def run(dataset_dir: Path, variant: str, seed: int) -> dict[str, Any]:
     split, scored = open_split(dataset_dir, "validation"), open_split(dataset_dir, "test")
     if FLAGS.holdout:
         split, scored = divide(split, HOLDOUT, seed)
-    model = make_model(split, loss, seed, bound=variant.startswith(FRAMES))
+    model = make_model(split, loss, seed, FLAGS.learning_rate, bound=variant.startswith(FRAMES))
     train(model, split, damage, seed)
     trained_s = time.monotonic() - started
     return {**key_of(variant, seed), **measure(model, scored), "training_s": round(trained_s, 1)}
