@@ -23,8 +23,20 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 FLAGS = flags.FLAGS
-COLOURS = {"ours": "#0072B2", "thumos14": "#E69F00"}
-TITLES = {"ours": "data_prep.simulator", "thumos14": "THUMOS14's annotations, prototype features"}
+COLOURS = {
+    "ours": "#0072B2",
+    "thumos14": "#E69F00",
+    "thumos14_ours": "#009E73",
+    "ours_clear": "#CC79A7",
+    "thumos14_bare": "#56B4E9",
+}
+TITLES = {
+    "ours": "data_prep.simulator",
+    "thumos14": "THUMOS14's annotations, prototype features",
+    "thumos14_ours": "THUMOS14's annotations, features of data_prep.simulator",
+    "ours_clear": "data_prep.simulator, stronger actions",
+    "thumos14_bare": "THUMOS14's annotations, prototypes without class-specific background",
+}
 Runs = Mapping[str, Mapping[int, dict[str, Any]]]
 
 

@@ -8,7 +8,7 @@ after a colon: beta, lambda, temperature, smoothing, length, start, ramp, error,
 deviation) and missing (share of the videos); or frames, which sees the true segments: a bound. With --holdout a quarter
 of the training videos is held out and scored in place of the test videos: choose there. --simulator=ours:
 `data_prep.simulator`, annotations included. --simulator=thumos14: THUMOS14's real annotations with the features of
-`benchmarks.prototype_features`.
+`benchmarks.prototype_features`. The others: see `benchmarks.counting_data`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def register_flags() -> None:
     """Defines this command's flags."""
     flags.DEFINE_enum("simulator", "ours", SIMULATORS, "Which simulated data.")
     flags.DEFINE_string(
-        "annotations", "../shared/data/thumos14-reduced", "THUMOS14's annotations in the W-TALC layout (thumos14)."
+        "annotations",
+        "../shared/data/thumos14-reduced",
+        "THUMOS14's annotations in the W-TALC layout (thumos14, thumos14_ours).",
     )
     flags.DEFINE_string("work_dir", None, "Folder for data and results.")
     flags.DEFINE_list("variants", ["CLS", "CLS+CL", "3C-Net", "edges"], "What to train.")
@@ -173,7 +175,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError("--work_dir is missing.")
     for variant in FLAGS.variants:
         parse_variant(variant)
-    if FLAGS.simulator == "thumos14" and not Path(FLAGS.annotations).is_dir():
+    if FLAGS.simulator.startswith("thumos14") and not Path(FLAGS.annotations).is_dir():
         print(f"skipped: THUMOS14's annotations are not in --annotations={FLAGS.annotations}")
         return
     work = Path(FLAGS.work_dir)
