@@ -331,6 +331,15 @@ def test_the_plus_flagfile_says_every_detection_setting_and_nothing_else() -> No
     assert given == [field.name for field in dataclasses.fields(DetectionConfig)]
 
 
+def test_the_counting_flagfile_changes_the_counting_loss_alone(flagfiles: dict[str, dict[str, Any]]) -> None:
+    paper, counting = flagfiles["thumos14.cfg"], flagfiles["thumos14_counting.cfg"]
+    changed = {name: value for name, value in counting.items() if value != paper[name]}
+    assert changed == {
+        "beta": 10.0, "count_estimator": "peaks", "count_length": 15, "count_error": "log",
+        "count_negative_weight": 0.0, "count_start_step": 2000,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", CONVERSION_FLAGFILES)
 def test_every_conversion_flagfile_gives_valid_options(name: str) -> None:
     values = flags.FlagValues()
