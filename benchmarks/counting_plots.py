@@ -87,7 +87,7 @@ def bars(axes: Axes, by_simulator: Mapping[str, Runs], variants: Sequence[str]) 
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.set_xlabel(f"mAP@0.5 − {BASE} [points]")
-    axes.legend(fontsize=8, loc="best")
+    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(by_simulator), frameon=False)
 
 
 def curve(axes: Axes, by_simulator: Mapping[str, Runs], chosen: str, setting: str, label: str) -> None:
