@@ -75,11 +75,11 @@ def test_the_command_resumes_and_refuses_other_settings(dataset_dir: Path, tmp_p
     out = tmp_path / "ablation"
     command = (
         "tc3net.ablate", "--flagfile=configs/ablation.cfg", f"--dataset_dir={dataset_dir}", f"--output_dir={out}",
-        "--seeds=1", "--variants=3c-net,cls", "--iterations=300", "--log_every=1", "--batch_size=4", "--notensorboard",
+        "--seeds=1", "--variants=3c-net,cls", "--iterations=150", "--log_every=1", "--batch_size=4", "--notensorboard",
     )  # fmt: skip
     log, results = out / "logs" / "3c-net-seed0.log", out / "results.json"
     process, waited = start(*command), time.monotonic()
-    while not (log.is_file() and "step   3/300" in log.read_text()):
+    while not (log.is_file() and "step   3/150" in log.read_text()):
         assert process.poll() is None and time.monotonic() - waited < 120, process.communicate()[0]
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
