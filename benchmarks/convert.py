@@ -37,6 +37,7 @@ from tc3net.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS
 SCALES = (1, 4, 16)
+_WARM_UP_BATCHES, _MEASURED_BATCHES = 6, 24
 SEGMENTS, DIMS = 256, 1024  # one video: 2 MiB of float32, near the mean of THUMOS14
 SUBSET = "training"
 
@@ -182,8 +183,11 @@ def forget(dataset: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def make_pipeline(dataset: Path) -> Callable[[], float]:
-    """A function that measures MB/s of stored feature bytes that the training pipeline delivers in one epoch."""
+def make_pipeline(dataset: Path) -> Callable[[bool], float]:
+    """A function that measures MB/s of stored feature bytes that the training pipeline delivers.
+
+    Its argument: one epoch from the start, as after `forget`; otherwise 24 batches of a pipeline that runs already.
+    """
     import tensorflow as tf
 
     from tc3net.input_pipeline import InputConfig, open_split, training_batches
@@ -195,11 +199,14 @@ def make_pipeline(dataset: Path) -> Callable[[], float]:
     batches = training_batches(split, config)
     next(iter(batches))
 
-    def rate() -> float:
+    def rate(from_start: bool) -> float:
+        # Always a new iterator: what an old one read ahead while something else was measured would not be counted.
+        iterator = iter(batches)
+        for _ in range(0 if from_start else _WARM_UP_BATCHES):
+            next(iterator)
         start, values = time.perf_counter(), 0
-        # Started anew: what an iterator read ahead while something else was measured would not be counted.
-        for batch in batches.take(steps):
-            values += int(tf.size(batch["features"].flat_values))
+        for _ in range(steps if from_start else _MEASURED_BATCHES):
+            values += int(tf.size(next(iterator)["features"].flat_values))
         return values * itemsize / 1e6 / (time.perf_counter() - start)
 
     return rate
@@ -214,7 +221,7 @@ def measure_reading(dataset: Path) -> dict[str, float]:
         pairs = []
         for _ in range(max(3, FLAGS.repeats)):
             rates = []
-            for measure in (pipeline_rate, lambda: raw_rate(dataset)):
+            for measure in (lambda: pipeline_rate(bool(suffix)), lambda: raw_rate(dataset)):  # noqa: B023
                 if suffix:
                     forget(dataset)
                 rates.append(measure())
