@@ -17,6 +17,7 @@ peak_rss_mb, peak_rss_mb_object_array: largest resident memory of the converting
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -221,7 +222,8 @@ def measure_reading(dataset: Path) -> dict[str, float]:
         pairs = []
         for _ in range(max(3, FLAGS.repeats)):
             rates = []
-            for measure in (lambda: pipeline_rate(bool(suffix)), lambda: raw_rate(dataset)):  # noqa: B023
+            from_start = bool(suffix)
+            for measure in (functools.partial(pipeline_rate, from_start), functools.partial(raw_rate, dataset)):
                 if suffix:
                     forget(dataset)
                 rates.append(measure())

@@ -7,13 +7,12 @@ missing. One colour per simulator; bars and bands are standard deviations over t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
 from absl import flags
 
-from benchmarks.counting_tables import BASE, COLUMNS, grouped, read_results
+from benchmarks.counting_tables import BASE, Runs, gains, grouped, read_results
 from tc3net.errors import UserError, run_main
 from tc3net.files import atomic_path
 
@@ -37,7 +36,6 @@ TITLES = {
     "ours_clear": "data_prep.simulator, stronger actions",
     "thumos14_bare": "THUMOS14's annotations, prototypes without class-specific background",
 }
-Runs = Mapping[str, Mapping[int, dict[str, Any]]]
 
 
 def register_flags() -> None:
@@ -47,13 +45,6 @@ def register_flags() -> None:
     flags.DEFINE_string("chosen", "", "The variant whose behaviour with damaged counts is drawn.")
     flags.DEFINE_list("variants", [], "The variants of the first panel, in order.")
     flags.DEFINE_string("output", "counting.png", "Picture to write.")
-
-
-def gains(runs: Runs, variant: str) -> np.ndarray:
-    """mAP@0.5 minus that of CLS+CL, in points, for every seed that both have."""
-    column, base = COLUMNS["@0.5"], runs.get(BASE, {})
-    both = sorted(set(runs.get(variant, {})) & set(base))
-    return np.array([100 * (runs[variant][s]["scalars"][column] - base[s]["scalars"][column]) for s in both])
 
 
 def spread(values: np.ndarray) -> float:
@@ -66,7 +57,7 @@ def bars(axes: Axes, by_simulator: Mapping[str, Runs], variants: Sequence[str]) 
     width = 0.8 / len(by_simulator)
     for index, (simulator, runs) in enumerate(by_simulator.items()):
         for place, variant in enumerate(variants):
-            values = gains(runs, variant)
+            values = 100 * gains(runs, variant)
             if not len(values):
                 continue
             at, deviation = (
@@ -94,8 +85,8 @@ def curve(axes: Axes, by_simulator: Mapping[str, Runs], chosen: str, setting: st
     """The gain of the chosen variant over one setting of the damage."""
     for simulator, runs in by_simulator.items():
         suffix = f"{chosen}:{setting}="
-        points = {0.0: gains(runs, chosen)}
-        points |= {float(name[len(suffix) :]): gains(runs, name) for name in runs if name.startswith(suffix)}
+        points = {0.0: 100 * gains(runs, chosen)}
+        points |= {float(name[len(suffix) :]): 100 * gains(runs, name) for name in runs if name.startswith(suffix)}
         x = np.array(sorted(value for value, found in points.items() if len(found)))
         means = np.array([points[value].mean() for value in x])
         deviations = np.array([spread(points[value]) for value in x])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import flags
 
+from tc3net.ablation import percent
 from tc3net.errors import UserError, run_main
 
 FLAGS = flags.FLAGS
@@ -18,6 +19,7 @@ COLUMNS = {
     "0.1:0.7": "thumos14/mAP@0.1:0.7", "`reference` @0.5": "reference/mAP@0.50", "classification": "classification/mAP",
 }  # fmt: skip
 BASE = "CLS+CL"
+Runs = Mapping[str, Mapping[int, dict[str, Any]]]  # variant -> seed -> entry
 
 
 def register_flags() -> None:
@@ -35,10 +37,11 @@ def grouped(entries: Sequence[dict[str, Any]]) -> dict[str, dict[int, dict[str, 
     return found
 
 
-def mean_and_deviation(values: Sequence[float]) -> str:
-    """12.3 ± 0.4; without a deviation where there is one value."""
-    deviation = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{deviation}"
+def gains(runs: Runs, variant: str) -> np.ndarray:
+    """mAP@0.5 minus that of CLS+CL, as fractions, for every seed that both have."""
+    column, base = COLUMNS["@0.5"], runs.get(BASE, {})
+    both = sorted(set(runs.get(variant, {})) & set(base))
+    return np.array([runs[variant][seed]["scalars"][column] - base[seed]["scalars"][column] for seed in both])
 
 
 def summary(entries: Sequence[dict[str, Any]]) -> str:
@@ -55,17 +58,9 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
             "|---" * len(titles) + "|",
         ]
         for variant, by_seed in runs.items():
-            cells = [
-                mean_and_deviation([100 * entry["scalars"][column] for entry in by_seed.values()])
-                for column in COLUMNS.values()
-            ]
-            common = sorted(set(by_seed) & set(runs.get(BASE, {})))
-            gains = [
-                100 * (by_seed[seed]["scalars"][COLUMNS["@0.5"]] - runs[BASE][seed]["scalars"][COLUMNS["@0.5"]])
-                for seed in common
-            ]
+            cells = [percent([entry["scalars"][column] for entry in by_seed.values()]) for column in COLUMNS.values()]
             errors = [entry["shape"]["error_of_number_of_detections"] for entry in by_seed.values()]
-            gain = mean_and_deviation(gains) if gains else ""
+            gain = percent(gains(runs, variant).tolist())
             lines.append(f"| {variant} | {len(by_seed)} | {' | '.join(cells)} | {gain} | {np.mean(errors):.2f} |")
     return "\n".join(lines)
 

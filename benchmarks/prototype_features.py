@@ -22,9 +22,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from data_prep.annotations import VideoRecord
+from data_prep.simulator import STREAMS
 from tc3net.timebase import TimeBase, boundaries_s
-
-STREAMS = ("rgb", "flow")
 
 
 @dataclass(frozen=True)

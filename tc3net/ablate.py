@@ -27,13 +27,13 @@ from tc3net.assess import assess_scored, check_protocols, selection_tag
 from tc3net.config import define_flags
 from tc3net.errors import UserError, run_main
 from tc3net.evaluation import average_recall
-from tc3net.files import atomic_path, read_json, write_json
+from tc3net.files import read_json, write_json
 from tc3net.inference import Scorer, save_scores, score_videos
 from tc3net.input_pipeline import open_split
 from tc3net.interruption import Interruptions
 from tc3net.provenance import dataset_checksum, versions
-from tc3net.results import write_evaluation
-from tc3net.runs import CheckpointChoice, load_model
+from tc3net.results import write_evaluation, write_text
+from tc3net.runs import CheckpointChoice, load_model, load_run
 from tc3net.scored import RAW_SCORES, from_scores
 
 FLAGS = flags.FLAGS
@@ -159,7 +159,7 @@ def evaluate(run_dir: Path) -> dict[str, float]:
 
 def caption_of(run_dir: Path) -> str:
     """What the numbers are of, in one line."""
-    _, run, _ = load_model(run_dir, FLAGS.checkpoint, FLAGS.weights)
+    run = load_run(run_dir)
     which = "last checkpoint (nothing was selected)"
     if FLAGS.checkpoint == "best":
         which = f"checkpoint selected by {run.training['selected_by']}"
@@ -177,8 +177,7 @@ def main(argv: Sequence[str]) -> None:
     found = claim_output(folder)
     write_json(folder / RESULTS, found)
     flagfile = folder / "common_flags.cfg"
-    with atomic_path(flagfile) as path:
-        path.write_text("".join(f"{line}\n" for line in common_flags().values()), encoding="utf-8")
+    write_text(flagfile, "".join(f"{line}\n" for line in common_flags().values()))
     runs: dict[str, dict[str, float]] = found["runs"]
     plan = [(seed, name) for seed in range(FLAGS.seeds) for name in FLAGS.variants]
     table = ""

@@ -16,6 +16,7 @@ import numpy as np
 
 from tc3net.assess import selection_tag
 from tc3net.files import atomic_path, write_json
+from tc3net.results import write_text
 
 matplotlib.use("Agg")  # files only: no display is needed, and none is opened
 
@@ -146,8 +147,7 @@ def write_report(folder: Path, results: Results, protocol: str, caption: str, fa
     """
     there = {name: by_seed for name, by_seed in results.items() if by_seed}
     table = markdown(there, protocol, caption)
-    with atomic_path(folder / "ablation.md") as path:
-        path.write_text(table, encoding="utf-8")
+    write_text(folder / "ablation.md", table)
     rows = {
         name: {
             "title": VARIANTS[name].title,

@@ -95,7 +95,6 @@ class LossConfig:
                 f"--center_learning_rate={self.center_learning_rate}; expected a value in (0, 1] (the paper uses 0.1): "
                 "above 1 the centers overshoot the features they follow."
             )
-
         if self.count_error == "log" and self.count_estimator == "attention":
             raise UserError(
                 "--count_error=log with --count_estimator=attention, whose counts may be negative; expected an "

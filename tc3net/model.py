@@ -18,6 +18,7 @@ from tc3net.averaging import OptimizerAverage, WeightAverage, make_average
 from tc3net.centers import update_centers
 from tc3net.config import option
 from tc3net.errors import UserError
+from tc3net.loss_config import STREAMS as STREAMS
 from tc3net.model_checks import check_batch_features, check_ownership
 from tc3net.optimizers import OptimizerConfig, add_l2, clip_shares, make_optimizer
 from tc3net.ragged_ops import with_row_ids
@@ -25,7 +26,6 @@ from tc3net.stack import build_optimizer, learning_rate_of, tf_variable
 from tc3net.streams import FusedTcam, Stream
 
 Batch = dict[str, Any]
-STREAMS = ("rgb", "flow")
 
 
 @dataclass(frozen=True)
