@@ -42,6 +42,7 @@ def register_flags() -> None:
     """Defines this command's flags."""
     flags.DEFINE_list("results", [], "Files written by benchmarks.counting_study.")
     flags.DEFINE_string("scored", "test", "test or held_out.")
+    flags.DEFINE_integer("iterations", 600, "Results after so many training steps.")
     flags.DEFINE_string("chosen", "", "The variant whose behaviour with damaged counts is drawn.")
     flags.DEFINE_list("variants", [], "The variants of the first panel, in order.")
     flags.DEFINE_string("output", "counting.png", "Picture to write.")
@@ -102,7 +103,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     if not FLAGS.results or not FLAGS.chosen or not FLAGS.variants:
         raise UserError("--results, --chosen and --variants are needed.")
-    entries = [entry for entry in read_results(FLAGS.results) if entry["scored"] == FLAGS.scored]
+    entries = read_results(FLAGS.results, FLAGS.scored, FLAGS.iterations)
     by_simulator = {
         name: grouped([entry for entry in entries if entry["simulator"] == name])
         for name in dict.fromkeys(entry["simulator"] for entry in entries)

@@ -152,16 +152,14 @@ def run(dataset_dir: Path, variant: str, seed: int) -> dict[str, Any]:
     model = make_model(split, loss, seed, FLAGS.learning_rate, bound=variant.startswith(FRAMES))
     train(model, split, damage, seed)
     trained_s = time.monotonic() - started
-    return {**key_of(variant, seed), **measure(model, scored), "training_s": round(trained_s, 1)}
+    return {**settings(), "variant": variant, "seed": seed, **measure(model, scored), "training_s": round(trained_s, 1)}
 
 
-def key_of(variant: str, seed: int) -> dict[str, Any]:
-    """What identifies a run."""
+def settings() -> dict[str, Any]:
+    """What runs must have in common to be compared; with the variant and the seed, what identifies a run."""
     return {
         "simulator": FLAGS.simulator,
         "scored": "held_out" if FLAGS.holdout else "test",
-        "variant": variant,
-        "seed": seed,
         "iterations": FLAGS.iterations,
         "batch_size": FLAGS.batch_size,
         "learning_rate": FLAGS.learning_rate,
@@ -184,8 +182,8 @@ def main(argv: Sequence[str]) -> None:
     done = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
     for seed in range(FLAGS.seeds):
         for variant in FLAGS.variants:
-            key = key_of(variant, seed)
-            if any(all(entry.get(name) == value for name, value in key.items()) for entry in done):
+            key = {**settings(), "variant": variant, "seed": seed}
+            if any(key.items() <= entry.items() for entry in done):
                 continue
             entry = run(dataset_dir, variant, seed)
             done.append(entry)
@@ -193,7 +191,7 @@ def main(argv: Sequence[str]) -> None:
                 file.write(json.dumps(entry) + "\n")
             value = 100 * entry["scalars"]["thumos14/mAP@0.50"]
             print(f"{variant}  seed {seed}  mAP@0.5 {value:.1f}  {entry['training_s']} s", flush=True)
-    print(summary([entry for entry in done if entry["simulator"] == FLAGS.simulator]))
+    print(summary([entry for entry in done if settings().items() <= entry.items()]))
 
 
 if __name__ == "__main__":

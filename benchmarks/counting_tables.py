@@ -26,6 +26,7 @@ def register_flags() -> None:
     """Defines this command's flags."""
     flags.DEFINE_list("results", [], "Files written by benchmarks.counting_study.")
     flags.DEFINE_string("scored", "test", "test or held_out.")
+    flags.DEFINE_integer("iterations", 600, "Results after so many training steps.")
     flags.DEFINE_list("variants", [], "Which variants, in order; default: all.")
 
 
@@ -65,9 +66,16 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def read_results(paths: Sequence[str]) -> list[dict[str, Any]]:
-    """All entries of result files."""
-    return [json.loads(line) for path in paths for line in Path(path).read_text(encoding="utf-8").splitlines()]
+def read_results(paths: Sequence[str], scored: str, iterations: int) -> list[dict[str, Any]]:
+    """The entries of result files that may be compared.
+
+    Args:
+        paths: files written by benchmarks.counting_study.
+        scored: "test" or "held_out".
+        iterations: training steps.
+    """
+    entries = [json.loads(line) for path in paths for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    return [entry for entry in entries if (entry["scored"], entry["iterations"]) == (scored, iterations)]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -75,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     if not FLAGS.results:
         raise UserError("--results is missing.")
-    entries = [entry for entry in read_results(FLAGS.results) if entry["scored"] == FLAGS.scored]
+    entries = read_results(FLAGS.results, FLAGS.scored, FLAGS.iterations)
     if FLAGS.variants:
         rank = {name: index for index, name in enumerate(FLAGS.variants)}
         entries = sorted((e for e in entries if e["variant"] in rank), key=lambda e: rank[e["variant"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from conftest import make_video
 
 from benchmarks.counting_plots import spread
 from benchmarks.counting_study import damaged_counts, make_model, parse_variant
-from benchmarks.counting_tables import COLUMNS, gains, grouped, summary
+from benchmarks.counting_tables import COLUMNS, gains, grouped, read_results, summary
 from tc3net.drawing import InputConfig
 from tc3net.errors import UserError
 from tc3net.input_pipeline import open_split, training_batches
@@ -73,6 +74,14 @@ def entry(variant: str, seed: int, value: float) -> dict[str, object]:
         "simulator": "ours", "scored": "test", "variant": variant, "seed": seed,
         "scalars": dict.fromkeys(COLUMNS.values(), value), "shape": {"error_of_number_of_detections": 1.5},
     }  # fmt: skip
+
+
+def test_results_of_other_training_are_left_out(tmp_path: Path) -> None:
+    entries = [{**entry("mass", 0, 0.2), "iterations": steps} for steps in (600, 1000)]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in entries))
+    path = str(tmp_path / "results.jsonl")
+    assert read_results([path], "test", 1000) == entries[1:]
+    assert read_results([path], "held_out", 1000) == []
 
 
 def test_differences_are_taken_seed_by_seed() -> None:
