@@ -14,8 +14,8 @@ VENV_ADDONS   := .venv-addons
 RUN_ADDONS    := $(VENV_ADDONS)/bin/python
 STAMP_ADDONS  := $(VENV_ADDONS)/.installed
 # What differs between the stacks: the network, its training, checkpoints, the export.
-TESTS_ADDONS  := $(addprefix tests/test_,$(addsuffix .py,addons averaging checkpoints export losses model optimizers \
-	ragged_ops schedules stacks trainer))
+TESTS_ADDONS  := $(addprefix tests/,losses model ops optimization runs/test_checkpoints.py training/test_trainer.py \
+	saved_model/test_export.py common/test_stacks.py)
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
 OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 

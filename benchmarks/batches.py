@@ -32,7 +32,7 @@ def thumos14_lengths(videos: int = 32, crop_segments: int = 0, seed: int = 0) ->
 def random_batch(
     lengths: np.ndarray, *, feature_dim: int, num_classes: int, full_length: bool, seed: int = 0
 ) -> dict[str, Any]:
-    """A batch as `tc3net.input_pipeline.training_batches` gives it; every fifth video has two labels.
+    """A batch as `tc3net.data.pipeline.training_batches` gives it; every fifth video has two labels.
 
     Args:
         lengths: [N] segments per video.

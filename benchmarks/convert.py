@@ -33,8 +33,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks.work_folder import work_folder
-from tc3net.errors import UserError, run_main
-from tc3net.host_memory import keep_freed_memory
+from tc3net.common.errors import UserError, run_main
+from tc3net.training.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS
 SCALES = (1, 4, 16)
@@ -81,8 +81,8 @@ def measure_conversion(options: dict[str, Any]) -> None:
 
     Without `wait_for_disk` fsync does nothing in this process, which is otherwise the converter as it is.
     """
-    from data_prep.inputs import InputOptions
-    from data_prep.pipeline import ConvertOptions, convert
+    from data_prep.conversion.pipeline import ConvertOptions, convert
+    from data_prep.inputs.options import InputOptions
 
     inputs = InputOptions(options["annotations"], options["features"])
     if not options["wait_for_disk"]:
@@ -191,7 +191,7 @@ def make_pipeline(dataset: Path) -> Callable[[bool], float]:
     """
     import tensorflow as tf
 
-    from tc3net.input_pipeline import InputConfig, open_split, training_batches
+    from tc3net.data.pipeline import InputConfig, open_split, training_batches
 
     split = open_split(dataset, SUBSET)
     config = InputConfig(batch_size=min(32, split.num_videos), batches="full")

@@ -2,9 +2,9 @@
 
     python -m benchmarks.evaluation
 
-THUMOS14: 212 test videos, 20 classes, durations and instances drawn by `data_prep.simulator`, T-CAMs that are higher
-during instances; timed from T-CAMs (detection included) to the printed table. ActivityNet 1.2: 2383 validation videos,
-100 classes, 100 detections per video; timed from detections to the table. The last line is one JSON object:
+THUMOS14: 212 test videos, 20 classes, durations and instances drawn by `data_prep.simulation`, T-CAMs that are
+higher during instances; timed from T-CAMs (detection included) to the printed table. ActivityNet 1.2: 2383 validation
+videos, 100 classes, 100 detections per video; timed from detections to the table. The last line is one JSON object:
 
 thumos14_s, activitynet_s: seconds for detection (THUMOS14), the data set's usual protocols, and the table; the median
     of --repeats. The usual protocols are thumos14 and reference, or activitynet.
@@ -26,9 +26,10 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from data_prep.simulator import Simulator, SimulatorConfig
+from data_prep.simulation.simulator import Simulator, SimulatorConfig
+from tc3net.common.errors import run_main
+from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
-from tc3net.errors import run_main
 from tc3net.evaluation import (
     analyse,
     average_recall,
@@ -37,9 +38,8 @@ from tc3net.evaluation import (
     format_table,
     match_localization,
 )
-from tc3net.inference import RawScores
-from tc3net.intervals import Detections, GroundTruth
-from tc3net.timebase import TimeBase
+from tc3net.inference.scorer import RawScores
+from tc3net.intervals.columns import Detections, GroundTruth
 
 FLAGS = flags.FLAGS
 THUMOS_VIDEOS, THUMOS_CLASSES = 212, 20

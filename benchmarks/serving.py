@@ -33,16 +33,16 @@ from absl import flags
 
 from benchmarks.timing import matmul_floor, median_ratio, seconds
 from tc3net import __version__
+from tc3net.common.errors import run_main
+from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect, mixed_tcam, video_scores
-from tc3net.errors import run_main
 from tc3net.export import export
-from tc3net.host_memory import keep_freed_memory
-from tc3net.inference import pooled_top_k
+from tc3net.inference.scorer import pooled_top_k
 from tc3net.model import ModelConfig, ThreeCNet
-from tc3net.request_checks import Videos
-from tc3net.runs import RunInfo
-from tc3net.signatures import Batching, Service, pack_detections
-from tc3net.timebase import TimeBase
+from tc3net.runs.folder import RunInfo
+from tc3net.saved_model.request_checks import Videos
+from tc3net.saved_model.signatures import Batching, Service, pack_detections
+from tc3net.training.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS
 CLIENTS = 8

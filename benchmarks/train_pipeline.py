@@ -30,14 +30,15 @@ from absl import flags
 from benchmarks.batches import random_batch, thumos14_lengths
 from benchmarks.convert import peak_rss_mb
 from benchmarks.work_folder import work_folder
-from tc3net import __version__, schema
-from tc3net.errors import run_main
-from tc3net.feature_cache import TrainingSource
-from tc3net.files import sha256_of
-from tc3net.host_memory import keep_freed_memory
-from tc3net.input_pipeline import InputConfig, open_split
+from tc3net import __version__
+from tc3net.common.errors import run_main
+from tc3net.common.files import sha256_of
+from tc3net.data import schema
+from tc3net.data.cache import TrainingSource
+from tc3net.data.pipeline import InputConfig, open_split
+from tc3net.data.timebase import TimeBase
 from tc3net.model import ThreeCNet
-from tc3net.timebase import TimeBase
+from tc3net.training.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS
 SUBSET = "validation"

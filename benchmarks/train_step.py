@@ -30,10 +30,10 @@ from absl import flags
 from benchmarks.batches import random_batch, thumos14_lengths
 from benchmarks.timing import matmul_floor, median_ratio, seconds
 from tc3net import __version__
-from tc3net.centers import update_centers
-from tc3net.errors import run_main
-from tc3net.host_memory import keep_freed_memory
+from tc3net.common.errors import run_main
+from tc3net.losses.center_update import update_centers
 from tc3net.model import STREAMS, ModelConfig, ThreeCNet
+from tc3net.training.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS
 CROPPED, FULL = "cropped at 750", "full length"

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 
 
 @contextlib.contextmanager

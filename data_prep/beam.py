@@ -11,17 +11,17 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from data_prep.beam_workers import BeamWorkers
+from data_prep.conversion.beam_workers import BeamWorkers
+from data_prep.conversion.pipeline import ConvertOptions, convert_with
 from data_prep.convert import define_flags as define_convert_flags
 from data_prep.convert import options_from_flags
-from data_prep.pipeline import ConvertOptions, convert_with
-from tc3net.beam_support import define_beam_flag, import_beam
-from tc3net.errors import UserError, run_main
-from tc3net.schema import Manifest
+from tc3net.common.beam_support import define_beam_flag, import_beam
+from tc3net.common.errors import UserError, run_main
+from tc3net.data.schema import Manifest
 
 
 def convert_on_beam(options: ConvertOptions, beam_options: Sequence[str] = ()) -> Manifest:
-    """Converts one data set; the same files and manifest as `data_prep.pipeline.convert`.
+    """Converts one data set; the same files and manifest as `data_prep.conversion.pipeline.convert`.
 
     Args:
         options: what to convert; `num_workers` must be 1, since the runner has its own options for that.
@@ -31,7 +31,7 @@ def convert_on_beam(options: ConvertOptions, beam_options: Sequence[str] = ()) -
         The manifest, as written to `dataset.json`.
 
     Raises:
-        UserError: Beam is not installed, or see `data_prep.pipeline.convert`.
+        UserError: Beam is not installed, or see `data_prep.conversion.pipeline.convert`.
     """
     if options.num_workers != 1:
         raise UserError(

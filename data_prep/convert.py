@@ -1,7 +1,7 @@
 """Command line of the conversion, `python -m data_prep.convert --annotations= --features= --output_dir= --name=`.
 
 Writes TFRecord shards and `dataset.json`. The layouts in which features and annotations are passed around are
-recognised where they are clear; `data_prep.inputs` has the flags for the others.
+recognised where they are clear; `data_prep.inputs.options` has the flags for the others.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from absl import flags
 
-from data_prep import inputs
 from data_prep.annotations import read_class_file
-from data_prep.inputs import define_input_flags, input_options
-from data_prep.pipeline import ConvertOptions, convert
-from tc3net.errors import UserError, run_main
-from tc3net.schema import FEATURE_DTYPES
+from data_prep.conversion.pipeline import ConvertOptions, convert
+from data_prep.inputs import options as inputs
+from data_prep.inputs.options import define_input_flags, input_options
+from tc3net.common.errors import UserError, run_main
+from tc3net.data.schema import FEATURE_DTYPES
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:

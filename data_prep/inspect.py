@@ -14,17 +14,17 @@ from pathlib import Path
 
 from absl import flags
 
-from data_prep import inputs
 from data_prep.annotations import checked_classes, read_class_file
-from data_prep.inputs import define_input_flags, input_options, open_inputs
-from data_prep.inspection import Inspection, inspect_annotations, inspect_dataset, inspect_inputs, to_json
-from data_prep.inspection_page import page
-from data_prep.inspection_text import screen
-from data_prep.layouts import read_annotations
-from tc3net.errors import UserError, run_main
-from tc3net.files import atomic_path, write_json
-from tc3net.schema import FEATURE_DTYPES, MANIFEST_NAME
-from tc3net.timebase import TimeBase
+from data_prep.inputs import options as inputs
+from data_prep.inputs.layouts import read_annotations
+from data_prep.inputs.options import define_input_flags, input_options, open_inputs
+from data_prep.inspection.findings import Inspection, inspect_annotations, inspect_dataset, inspect_inputs, to_json
+from data_prep.inspection.page import page
+from data_prep.inspection.text import screen
+from tc3net.common.errors import UserError, run_main
+from tc3net.common.files import atomic_path, write_json
+from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME
+from tc3net.data.timebase import TimeBase
 
 REPORT_NAME, PAGE_NAME = "inspection.json", "inspection.html"
 

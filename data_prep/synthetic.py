@@ -1,8 +1,8 @@
 """Writes a *simulated* data set in the layouts that users have: `python -m data_prep.synthetic --output_dir=...`.
 
 For trying the whole system without the real features, which cannot be passed around. With --annotations only the
-features are simulated, for real annotations. `data_prep.simulator` describes the model; `simulated.json` in the
-output records its parameters, and `data_prep.convert` recognises the data by it.
+features are simulated, for real annotations. `data_prep.simulation.simulator` describes the model; `simulated.json` in
+the output records its parameters, and `data_prep.convert` recognises the data by it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from absl import flags
 from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, VideoRecord
-from data_prep.folders import existing_marker, is_safe_name, require_only, staged_folder
-from data_prep.layouts import read_annotations
-from data_prep.simulator import SIMULATED_MARKER, STREAMS, Simulator, SimulatorConfig
-from tc3net.errors import UserError, run_main
-from tc3net.files import write_json
-from tc3net.timebase import TimeBase
+from data_prep.inputs.layouts import read_annotations
+from data_prep.output.folders import existing_marker, is_safe_name, require_only, staged_folder
+from data_prep.simulation.simulator import SIMULATED_MARKER, STREAMS, Simulator, SimulatorConfig
+from tc3net.common.errors import UserError, run_main
+from tc3net.common.files import write_json
+from tc3net.data.timebase import TimeBase
 
 LAYOUTS = ("activitynet", "wtalc")
 FEATURE_FILE = "Simulated-I3D-JOINTFeatures.npy"

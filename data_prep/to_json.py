@@ -15,9 +15,9 @@ from typing import Any
 from absl import flags
 
 from data_prep.annotations import AnnotationSet, VideoRecord
-from data_prep.layouts import FORMATS, read_annotations
-from tc3net.errors import UserError, run_main
-from tc3net.files import write_json
+from data_prep.inputs.layouts import FORMATS, read_annotations
+from tc3net.common.errors import UserError, run_main
+from tc3net.common.files import write_json
 
 FLAGS = flags.FLAGS
 
@@ -31,7 +31,7 @@ def register_flags() -> None:
 
 
 def to_json(annotations: AnnotationSet) -> dict[str, Any]:
-    """The annotations as `tc3net.annotations_json` and `data_prep.annotations.activitynet_json` read them.
+    """The annotations as `tc3net.intervals.annotations_json` and `data_prep.annotations.activitynet_json` read them.
 
     An unknown duration is left out, and so are the annotations of a video that was not annotated in time.
     """

@@ -20,21 +20,21 @@ from typing import Any
 
 from absl import flags
 
-from tc3net import config as config_module
 from tc3net import train
-from tc3net.ablation import FULL, VARIANTS, Results, write_report
-from tc3net.assess import assess_scored, check_protocols, selection_tag
-from tc3net.config import define_flags
-from tc3net.errors import UserError, run_main
+from tc3net.common import config as config_module
+from tc3net.common.config import define_flags
+from tc3net.common.errors import UserError, run_main
+from tc3net.common.files import read_json, write_json
+from tc3net.common.interruption import Interruptions
+from tc3net.data.pipeline import open_split
 from tc3net.evaluation import average_recall
-from tc3net.files import read_json, write_json
-from tc3net.inference import Scorer, save_scores, score_videos
-from tc3net.input_pipeline import open_split
-from tc3net.interruption import Interruptions
-from tc3net.provenance import dataset_checksum, versions
-from tc3net.results import write_evaluation, write_text
-from tc3net.runs import CheckpointChoice, load_model, load_run
-from tc3net.scored import RAW_SCORES, from_scores
+from tc3net.experiments.ablation import FULL, VARIANTS, Results, write_report
+from tc3net.inference.scorer import Scorer, save_scores, score_videos
+from tc3net.results.assessment import assess_scored, check_protocols, selection_tag
+from tc3net.results.folder import write_evaluation, write_text
+from tc3net.results.sources import RAW_SCORES, from_scores
+from tc3net.runs.folder import CheckpointChoice, load_model, load_run
+from tc3net.runs.provenance import dataset_checksum, versions
 
 FLAGS = flags.FLAGS
 RESULTS = "results.json"

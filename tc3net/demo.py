@@ -19,8 +19,8 @@ from typing import Any
 
 from absl import flags
 
-from tc3net.errors import UserError, run_main
-from tc3net.metrics_log import read_metrics
+from tc3net.common.errors import UserError, run_main
+from tc3net.training.metrics_log import read_metrics
 
 FLAGS = flags.FLAGS
 MARKER = "made-by-tc3net-demo.txt"

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from tc3net import config as config_module
-from tc3net.annotations_json import load_annotations
-from tc3net.assess import assess_scored, check_protocols, segment_grid
-from tc3net.config import define_flags, from_flags
+from tc3net.common import config as config_module
+from tc3net.common.config import define_flags, from_flags
+from tc3net.common.errors import UserError, run_main
+from tc3net.data.pipeline import open_split
+from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
-from tc3net.errors import UserError, run_main
 from tc3net.evaluation import (
     ClassificationComparison,
     analyse,
@@ -39,13 +39,12 @@ from tc3net.evaluation import (
     match_localization,
     proposals_line,
 )
-from tc3net.inference import RawScores, Scorer, load_scores, save_scores, score_videos
-from tc3net.input_pipeline import open_split
-from tc3net.intervals import AnnotatedVideos
-from tc3net.provenance import versions
-from tc3net.results import FIGURE_TIOU, write_analysis, write_comparison, write_evaluation
-from tc3net.runs import CheckpointChoice, check_same_classes, load_model, load_run
-from tc3net.scored import (
+from tc3net.inference.scorer import RawScores, Scorer, load_scores, save_scores, score_videos
+from tc3net.intervals.annotations_json import load_annotations
+from tc3net.intervals.columns import AnnotatedVideos
+from tc3net.results.assessment import assess_scored, check_protocols, segment_grid
+from tc3net.results.folder import FIGURE_TIOU, write_analysis, write_comparison, write_evaluation
+from tc3net.results.sources import (
     DETECTIONS,
     RAW_SCORES,
     Scored,
@@ -54,7 +53,8 @@ from tc3net.scored import (
     load_folder,
     read_annotated_videos,
 )
-from tc3net.timebase import TimeBase
+from tc3net.runs.folder import CheckpointChoice, check_same_classes, load_model, load_run
+from tc3net.runs.provenance import versions
 
 FLAGS = flags.FLAGS
 _USUAL_RESAMPLES = 1000

@@ -21,15 +21,15 @@ from pathlib import Path
 import keras
 from absl import flags
 
-from tc3net import config as config_module
-from tc3net.config import define_flags, from_flags
-from tc3net.deployment import write_deployment
+from tc3net.common import config as config_module
+from tc3net.common.config import define_flags, from_flags
+from tc3net.common.errors import UserError, run_main
 from tc3net.detection import DetectionConfig
-from tc3net.errors import UserError, run_main
-from tc3net.provenance import versions
-from tc3net.runs import CheckpointChoice, RunInfo, load_model
-from tc3net.signatures import Batching, Service
-from tc3net.warmup import write_warmup
+from tc3net.runs.folder import CheckpointChoice, RunInfo, load_model
+from tc3net.runs.provenance import versions
+from tc3net.saved_model.deployment import write_deployment
+from tc3net.saved_model.signatures import Batching, Service
+from tc3net.saved_model.warmup import write_warmup
 
 FLAGS = flags.FLAGS
 

@@ -22,23 +22,23 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from tc3net import config as config_module
-from tc3net.activitynet_json import load_instances, save_detections
-from tc3net.config import define_flags, from_flags
+from tc3net.common import config as config_module
+from tc3net.common.config import define_flags, from_flags
+from tc3net.common.errors import UserError, run_main
+from tc3net.common.interruption import Interruptions
+from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
-from tc3net.errors import UserError, run_main
-from tc3net.follow import FollowConfig, JoinedFiles, StreamDetector, follow_files
-from tc3net.inference import RawScores, Scorer
-from tc3net.interruption import Interruptions
-from tc3net.intervals import AnnotatedVideos, Detections, GroundTruth
-from tc3net.new_videos import collect_videos, score_features
-from tc3net.offline import DatasetChoice, Scoring, Task, merge_tasks, run_task
-from tc3net.provenance import versions
+from tc3net.inference.new_videos import collect_videos, score_features
+from tc3net.inference.scorer import RawScores, Scorer
+from tc3net.intervals.activitynet_json import load_instances, save_detections
+from tc3net.intervals.columns import AnnotatedVideos, Detections, GroundTruth
+from tc3net.prediction.follow import FollowConfig, JoinedFiles, StreamDetector, follow_files
+from tc3net.prediction.tasks import DatasetChoice, Scoring, Task, merge_tasks, run_task
 from tc3net.report import ReportInput, facts_of, write_report
-from tc3net.runs import CheckpointChoice, RunInfo, load_model, load_run
-from tc3net.timebase import TimeBase
-from tc3net.timeline import plot_timeline
-from tc3net.video_curves import CurveSource, video_tracks
+from tc3net.runs.folder import CheckpointChoice, RunInfo, load_model, load_run
+from tc3net.runs.provenance import versions
+from tc3net.visualization.curves import CurveSource, video_tracks
+from tc3net.visualization.timeline import plot_timeline
 
 FLAGS = flags.FLAGS
 MAX_PANELS = 4

@@ -19,13 +19,13 @@ from pathlib import Path
 
 from absl import flags
 
-from tc3net import config as config_module
-from tc3net.beam_support import define_beam_flag, import_beam, pipeline_options, read_outcomes
-from tc3net.config import define_flags, from_flags
+from tc3net.common import config as config_module
+from tc3net.common.beam_support import define_beam_flag, import_beam, pipeline_options, read_outcomes
+from tc3net.common.config import define_flags, from_flags
+from tc3net.common.errors import UserError, run_main
 from tc3net.detection import DetectionConfig
-from tc3net.errors import UserError, run_main
-from tc3net.offline import DatasetChoice, Scoring, Task
-from tc3net.runs import CheckpointChoice, load_run
+from tc3net.prediction.tasks import DatasetChoice, Scoring, Task
+from tc3net.runs.folder import CheckpointChoice, load_run
 
 FLAGS = flags.FLAGS
 
@@ -48,7 +48,7 @@ def predict_on_beam(
         UserError: Beam is not installed, see `Scoring.open`, or a record is damaged; files of other tasks are written.
     """
     beam = import_beam("score without it: python -m tc3net.predict --dataset=... --task_index=... --num_tasks=...")
-    from tc3net.beam_inference import BlockHandler, blocks_of_tasks, run_pipeline, write_task
+    from tc3net.prediction.beam_inference import BlockHandler, blocks_of_tasks, run_pipeline, write_task
 
     tasks = [Task(index, num_tasks) for index in range(max(num_tasks, 1))]
     videos = replace(scoring.videos, dataset=os.path.abspath(scoring.videos.dataset))

@@ -17,27 +17,27 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from absl import flags
 
-from tc3net import config as config_module
-from tc3net.assess import check_protocols
-from tc3net.config import define_flags, from_flags
+from tc3net.common import config as config_module
+from tc3net.common.config import define_flags, from_flags
+from tc3net.common.errors import UserError, run_main
+from tc3net.common.files import atomic_path
+from tc3net.data.holdout import divide
+from tc3net.data.pipeline import InputConfig, open_split
+from tc3net.data.schema import Manifest
 from tc3net.detection import DetectionConfig
-from tc3net.errors import UserError, run_main
-from tc3net.files import atomic_path
-from tc3net.holdout import divide
-from tc3net.host_memory import keep_freed_memory
-from tc3net.input_pipeline import InputConfig, open_split
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
-from tc3net.optimizers import OptimizerConfig, make_optimizer
-from tc3net.provenance import dataset_checksum, start_record, versions
-from tc3net.runs import RunInfo, claim_run_dir
-from tc3net.schedules import ScheduleConfig, make_schedule
-from tc3net.schema import Manifest
-from tc3net.selection import SelectionConfig
-from tc3net.strategies import check_divisible, is_chief, make_strategy
-from tc3net.tensorboard_log import SELECTION_TAG, RunCard, TensorBoardConfig, TensorBoardLog, markdown_table
-from tc3net.trainer import Trainer, TrainerConfig
-from tc3net.validation import HELD_OUT_TAG, Validation, describe_selection
+from tc3net.optimization.optimizers import OptimizerConfig, make_optimizer
+from tc3net.optimization.schedules import ScheduleConfig, make_schedule
+from tc3net.results.assessment import check_protocols
+from tc3net.runs.folder import RunInfo, claim_run_dir
+from tc3net.runs.provenance import dataset_checksum, start_record, versions
+from tc3net.training.host_memory import keep_freed_memory
+from tc3net.training.selection import SelectionConfig
+from tc3net.training.strategies import check_divisible, is_chief, make_strategy
+from tc3net.training.tensorboard_log import SELECTION_TAG, RunCard, TensorBoardConfig, TensorBoardLog, markdown_table
+from tc3net.training.trainer import Trainer, TrainerConfig
+from tc3net.training.validation import HELD_OUT_TAG, Validation, describe_selection
 
 FLAGS = flags.FLAGS
 CONFIGS = (

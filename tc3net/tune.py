@@ -16,17 +16,17 @@ from pathlib import Path
 
 from absl import flags
 
-from tc3net import config as config_module
-from tc3net.assess import check_protocols
-from tc3net.config import define_flags, from_flags
+from tc3net.common import config as config_module
+from tc3net.common.config import define_flags, from_flags
+from tc3net.common.errors import UserError, run_main
+from tc3net.common.files import atomic_path, write_json
+from tc3net.data.holdout import divide
+from tc3net.data.pipeline import Split, open_split
 from tc3net.detection import DetectionConfig
-from tc3net.errors import UserError, run_main
-from tc3net.files import atomic_path, write_json
-from tc3net.holdout import divide
-from tc3net.inference import RawScores, Scorer, load_scores, score_videos
-from tc3net.input_pipeline import Split, open_split
-from tc3net.runs import CheckpointChoice, RunInfo, check_same_classes, load_model, load_run
-from tc3net.tuning import OBJECTIVES, Objective, Trial, changed_settings, gain, open_axes, search
+from tc3net.experiments.tuning import OBJECTIVES, Objective, Trial, changed_settings, gain, open_axes, search
+from tc3net.inference.scorer import RawScores, Scorer, load_scores, score_videos
+from tc3net.results.assessment import check_protocols
+from tc3net.runs.folder import CheckpointChoice, RunInfo, check_same_classes, load_model, load_run
 
 FLAGS = flags.FLAGS
 

@@ -44,7 +44,14 @@ COMMANDS = {
     "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
 }  # fmt: skip
 # What data preparation shares with training: the record format, time, files, errors, Beam, and the version number.
-SHARED = {"tc3net", "tc3net.beam_support", "tc3net.errors", "tc3net.files", "tc3net.timebase", "tc3net.schema"}
+SHARED = {
+    "tc3net",
+    "tc3net.common.beam_support",
+    "tc3net.common.errors",
+    "tc3net.common.files",
+    "tc3net.data.timebase",
+    "tc3net.data.schema",
+}
 
 MAX_FILE_LINES = 330
 MAX_FUNCTION_LINES = 75
@@ -134,9 +141,13 @@ def allowed_flags(name: str) -> set[int]:
     """Identities of the nodes that may say FLAGS: defaults of arguments in `config`, absl's own flag in `errors`."""
     nodes: list[ast.AST] = []
     for node in ast.walk(TREES[name]):
-        if name == "tc3net.config" and isinstance(node, ast.FunctionDef):
+        if name == "tc3net.common.config" and isinstance(node, ast.FunctionDef):
             nodes += [default for default in (*node.args.defaults, *node.args.kw_defaults) if default is not None]
-        elif name == "tc3net.errors" and isinstance(node, ast.Subscript) and ast.unparse(node.slice) == "'verbosity'":
+        elif (
+            name == "tc3net.common.errors"
+            and isinstance(node, ast.Subscript)
+            and ast.unparse(node.slice) == "'verbosity'"
+        ):
             nodes.append(node)
     return {id(part) for node in nodes for part in ast.walk(node)}
 
@@ -213,8 +224,8 @@ def test_no_unpickling_no_python_callbacks_in_graphs_no_keras_3_only_api() -> No
     assert not wrong
 
 
-# Who writes down what was used; nobody but tc3net.stack decides by it.
-RECORDS_VERSIONS = {"tc3net.provenance", "data_prep.plan"}
+# Who writes down what was used; nobody but tc3net.common.stack decides by it.
+RECORDS_VERSIONS = {"tc3net.runs.provenance", "data_prep.conversion.plan"}
 
 
 def test_the_stacks_differ_in_one_module_alone() -> None:
@@ -227,6 +238,6 @@ def test_the_stacks_differ_in_one_module_alone() -> None:
             knows = getattr(node, "id", getattr(node, "attr", "")) == "KERAS_3" or (
                 isinstance(node, ast.alias) and node.name in ("KERAS_3", "tensorflow_addons")
             )
-            if name != "tc3net.stack" and (knows or (asks and name not in RECORDS_VERSIONS)):
+            if name != "tc3net.common.stack" and (knows or (asks and name not in RECORDS_VERSIONS)):
                 wrong.append(f"{name}, line {getattr(node, 'lineno', '?')}: {ast.unparse(node)}")
     assert not wrong

@@ -1,7 +1,7 @@
 """What is known about the videos of a data set, in one form for every annotation format.
 
 Each parser of this package turns one format into an `AnnotationSet`. A parser refuses files it cannot read; it does
-not judge what it read: whether intervals, names and labels make sense is decided in `data_prep.validate`, once for
+not judge what it read: whether intervals, names and labels make sense is decided in `data_prep.checks.judge`, once for
 all formats.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.safe_pickle import as_text, load_array
-from tc3net.errors import UserError
+from data_prep.pickles.arrays import as_text, load_array
+from tc3net.common.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord, checked_classes
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 
 WITHHELD_SUBSET = "testing"
 _EXPECTED = 'expected ActivityNet JSON: {"database": {id: {"subset", "duration", "annotations": [...]}}}'

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord, checked_classes
+from data_prep.annotations.tables import Row, read_table
 from data_prep.annotations.video_groups import VideoGroup, group_by_video, subset_note, without_duration
-from data_prep.tables import Row, read_table
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 
 REQUIRED = ("video", "start_s", "end_s", "class")
 OPTIONAL = ("subset", "duration_s")

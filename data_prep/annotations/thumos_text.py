@@ -12,7 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord, checked_classes
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 
 _FILE = re.compile(r"(?P<label>.+)_(?P<subset>val|test)\.txt")
 _SUBSETS = {"val": "validation", "test": "test"}

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_prep.annotations import AnnotationSet, VideoRecord, checked_classes
+from data_prep.annotations.tables import Row, read_table
 from data_prep.annotations.video_groups import VideoGroup, group_by_video, subset_note, without_duration
-from data_prep.tables import Row, read_table
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 
 REQUIRED = ("video", "class")
 OPTIONAL = ("count", "subset", "duration_s")

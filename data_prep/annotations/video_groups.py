@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.tables import Row, Table
-from tc3net.errors import UserError
+from data_prep.annotations.tables import Row, Table
+from tc3net.common.errors import UserError
 
 DEFAULT_SUBSET = "training"
 

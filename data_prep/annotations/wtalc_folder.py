@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord, checked_classes
-from data_prep.safe_pickle import as_text, load_array
-from tc3net.errors import UserError
+from data_prep.pickles.arrays import as_text, load_array
+from tc3net.common.errors import UserError
 
 AMBIGUOUS_FILE = "Ambiguous_test.txt"
 _ROW_FILES = ("videoname", "subset", "duration", "labels_all", "segments", "labels")

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 
 
 class FeatureReader(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.features.containers import SUFFIXES, LocatedArrays, Location, array_names, top_level
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 
 STREAMS = ("rgb", "flow")
 LAYOUTS = (

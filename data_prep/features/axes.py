@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 
 AXES = ("auto", "crops_first", "crops_last")
 

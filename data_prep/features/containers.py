@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.safe_pickle import array_shape, load_array, read_header
-from tc3net.errors import UserError
+from data_prep.pickles.arrays import array_shape, load_array, read_header
+from tc3net.common.errors import UserError
 
 SUFFIXES = {"npy": (".npy",), "npz": (".npz",), "hdf5": (".h5", ".hdf5")}
 _KINDS = {".npy": ".npy", ".npz": ".npz", ".h5": "HDF5", ".hdf5": "HDF5"}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.pickle_scan import SHORT_BYTES, StoredArray
-from data_prep.safe_pickle import load_rows
-from tc3net.errors import UserError
+from data_prep.pickles.arrays import load_rows
+from data_prep.pickles.scan import SHORT_BYTES, StoredArray
+from tc3net.common.errors import UserError
 
 
 class RowArrays:

@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep.features import ArraySource, check_features
 from data_prep.features.axes import Axes
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 
 CHANNEL_ORDERS = ("rgb_first", "flow_first")
 

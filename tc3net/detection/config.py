@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tc3net.config import option
-from tc3net.errors import UserError
+from tc3net.common.config import option
+from tc3net.common.errors import UserError
 
 MAX_SMOOTHING, MAX_UPSAMPLING = 16, 64  # bounds on the size of the graph and of its tensors
 

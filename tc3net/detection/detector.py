@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tc3net import ragged_ops
+from tc3net.data.timebase import boundaries_s
 from tc3net.detection.config import DetectionConfig
 from tc3net.detection.proposals import local_score, propose
 from tc3net.detection.suppression import hard_nms, soft_nms
 from tc3net.detection.tracks import class_gate, log_probabilities, mixed_tcam, thresholds, tracks_of
-from tc3net.inference import RawScores
-from tc3net.intervals import Detections
-from tc3net.timebase import boundaries_s
+from tc3net.inference.scorer import RawScores
+from tc3net.intervals.columns import Detections
+from tc3net.ops import ragged
 
 
 def class_score(top_k_means: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
@@ -41,7 +41,7 @@ def detect(tcam: tf.RaggedTensor, config: DetectionConfig, top_k_divisor: int = 
         Columns of n detections ordered by class, video, start, the longer first: `video`, `label`, `start_cell`,
         `end_cell` (exclusive), all [n] int64, and `score` [n] float32. A segment has `config.upsampling` cells.
     """
-    top_k_means = ragged_ops.top_k_mean(tcam, divisor=top_k_divisor, rounding=config.detection_top_k)  # [N, C]
+    top_k_means = ragged.top_k_mean(tcam, divisor=top_k_divisor, rounding=config.detection_top_k)  # [N, C]
     label_video = tf.where(tf.transpose(class_gate(top_k_means, config)))  # [P, 2], ordered by class, then video
     pairs = tf.reverse(label_video, axis=[1])
     tracks = tracks_of(tcam, pairs, config)

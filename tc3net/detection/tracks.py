@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tc3net import ragged_ops
 from tc3net.detection.config import DetectionConfig
+from tc3net.ops import ragged
 
 
 def video_scores(pooled: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
@@ -95,7 +95,7 @@ def tracks_of(tcam: tf.RaggedTensor, pairs: tf.Tensor, config: DetectionConfig) 
     Returns:
         [P, (s * upsampling)] ragged.
     """
-    return upsample(smooth(ragged_ops.class_tracks(tcam, pairs)[0], config), config.upsampling)
+    return upsample(smooth(ragged.class_tracks(tcam, pairs)[0], config), config.upsampling)
 
 
 def smoothing_weights(config: DetectionConfig) -> np.ndarray:

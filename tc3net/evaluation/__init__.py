@@ -1,16 +1,23 @@
 """Scores of detections and of video-level classes: protocols, average precision, intervals, error analysis. NumPy only.
 
 `match_localization` decides which detection finds which instance; `localization_result`, `bootstrap`, `compare` and
-`analyse` compute from those decisions. `plots` (matplotlib) is imported by whoever draws.
+`analyse` compute from those decisions. Pictures: `tc3net.visualization`.
 """
 
 from tc3net.evaluation.analysis import Analysis, analyse
+from tc3net.evaluation.analysis_tables import (
+    class_comparison_table,
+    comparison_table,
+    error_table,
+    profile_table,
+    proposals_line,
+    sensitivity_table,
+)
 from tc3net.evaluation.average_precision import (
     interpolated_average_precision,
     mean_precision_at_hits,
     normalized_average_precision,
 )
-from tc3net.evaluation.bootstrap import Bootstrap, bootstrap, check_resampling
 from tc3net.evaluation.classification import ClassificationResult, classification_map
 from tc3net.evaluation.comparison import (
     ClassificationComparison,
@@ -32,7 +39,7 @@ from tc3net.evaluation.matching import (
     tiou,
     touches_any,
 )
-from tc3net.evaluation.proposals import AverageRecall, average_recall
+from tc3net.evaluation.proposal_recall import AverageRecall, average_recall
 from tc3net.evaluation.protocols import (
     PROTOCOLS,
     LocalizationResult,
@@ -40,14 +47,7 @@ from tc3net.evaluation.protocols import (
     localization_result,
     match_localization,
 )
-from tc3net.evaluation.report_tables import (
-    class_comparison_table,
-    comparison_table,
-    error_table,
-    profile_table,
-    proposals_line,
-    sensitivity_table,
-)
+from tc3net.evaluation.resampling import Bootstrap, bootstrap, check_resampling
 from tc3net.evaluation.sensitivity import Sensitivity, SensitivityAnalysis, analyse_sensitivity
 from tc3net.evaluation.tables import Table, as_dict, class_table, format_table, long_table, summary_tables
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 from tc3net.evaluation.average_precision import mean_precision_at_hits
 
 

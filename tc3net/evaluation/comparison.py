@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tc3net.errors import UserError
-from tc3net.evaluation.bootstrap import (
+from tc3net.common.errors import UserError
+from tc3net.evaluation.checks import some
+from tc3net.evaluation.classification import classification_map
+from tc3net.evaluation.matches import Matches
+from tc3net.evaluation.protocols import LocalizationResult, average_rows, localization_result
+from tc3net.evaluation.resampling import (
     check_resampling,
     draw,
     mean_over_classes,
@@ -20,11 +24,7 @@ from tc3net.evaluation.bootstrap import (
     resampled_ap,
     resampled_classification,
 )
-from tc3net.evaluation.classification import classification_map
-from tc3net.evaluation.inputs import some
-from tc3net.evaluation.matches import Matches
-from tc3net.evaluation.protocols import LocalizationResult, average_rows, localization_result
-from tc3net.intervals import GroundTruth
+from tc3net.intervals.columns import GroundTruth
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tc3net.errors import UserError
-from tc3net.evaluation.inputs import check_detections, check_ground_truth, scored_detections
+from tc3net.common.errors import UserError
+from tc3net.data.timebase import TimeBase
+from tc3net.evaluation.checks import check_detections, check_ground_truth, scored_detections
 from tc3net.evaluation.matches import Matches
 from tc3net.evaluation.rules import match_activitynet, match_reference, match_thumos14
-from tc3net.intervals import Detections, GroundTruth
-from tc3net.timebase import TimeBase
+from tc3net.intervals.columns import Detections, GroundTruth
 
 PROTOCOLS = ("reference", "thumos14", "activitynet")
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tc3net.evaluation.inputs import counted
+from tc3net.data.timebase import TimeBase
+from tc3net.evaluation.checks import counted
 from tc3net.evaluation.matches import Matches
 from tc3net.evaluation.matching import Intervals, Pairs, match_by_instance, match_by_score, pair_up, touches_any
-from tc3net.intervals import Detections, GroundTruth
-from tc3net.timebase import TimeBase
+from tc3net.intervals.columns import Detections, GroundTruth
 
 
 def match_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, time_base: TimeBase) -> Matches:

@@ -21,7 +21,7 @@ import numpy as np
 
 from tc3net.evaluation.average_precision import normalized_average_precision
 from tc3net.evaluation.matches import Matches
-from tc3net.intervals import GroundTruth
+from tc3net.intervals.columns import GroundTruth
 
 _FIVE, _FOUR = ("XS", "S", "M", "L", "XL"), ("XS", "S", "M", "L")
 _THUMOS_EDGES = {"length": (3, 6, 12, 18), "coverage": (0.02, 0.04, 0.06, 0.08), "instances": (1, 40, 80)}

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from absl import flags
 
-from tc3net.errors import UserError, run_main
+from tc3net.common.errors import UserError, run_main
 from tc3net.report.content import load_input
 from tc3net.report.page import write_report
 from tc3net.report.video_files import VideoFiles
 from tc3net.report.videos import MOST_CLASSES
-from tc3net.scored import evaluation_folder
+from tc3net.results.sources import evaluation_folder
 
 FLAGS = flags.FLAGS
 

@@ -10,7 +10,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from tc3net.evaluation import Analysis, Bootstrap, LocalizationResult, plots
+from tc3net.evaluation import Analysis, Bootstrap, LocalizationResult
+from tc3net.visualization import error_figures
 
 # Okabe and Ito's colours; marker and dash differ as well, so that no line is told apart by colour alone.
 _STYLES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", ":"))
@@ -26,7 +27,7 @@ class Chart:
 
 
 def _chart(name: str, text: str, caption: str, draw: Callable[..., Figure], *arguments: Any) -> Chart:
-    encoded = base64.b64encode(plots.svg(name, draw, *arguments)).decode()
+    encoded = base64.b64encode(error_figures.svg(name, draw, *arguments)).decode()
     return Chart(f"data:image/svg+xml;base64,{encoded}", text, caption)
 
 
@@ -69,18 +70,18 @@ def analysis_charts(analysis: Analysis, tiou: float, title: str) -> list[Chart]:
             f"Types of the best-ranked detections and mAP gained by correcting each, {at}; numbers in the table below.",
             "Left: what the best-ranked detections of each class are; 1G are as many as the class has instances. "
             "Right: mAP gained when errors of one type are removed, or missed instances found.",
-            plots.false_positive_figure, errors, tiou, title,
+            error_figures.false_positive_figure, errors, tiou, title,
         ),
         _chart(
             "sensitivity",
             f"Normalized mAP by length, coverage and number of instances, {at}; numbers in the table below.",
             "Normalized mAP of instances by length, share of the video, and number in the video.",
-            plots.sensitivity_figure, sensitivity, tiou, title,
+            error_figures.sensitivity_figure, sensitivity, tiou, title,
         ),
         _chart(
             "missed",
             f"Share of instances missed by length, coverage and number of instances, {at}; numbers in the table below.",
             "Share of instances that no detection found.",
-            plots.miss_figure, sensitivity, tiou, title,
+            error_figures.miss_figure, sensitivity, tiou, title,
         ),
     ]  # fmt: skip

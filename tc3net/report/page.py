@@ -17,6 +17,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from tc3net.common.files import atomic_path
 from tc3net.evaluation import (
     TYPES,
     Analysis,
@@ -29,13 +30,12 @@ from tc3net.evaluation import (
     sensitivity_table,
     summary_tables,
 )
-from tc3net.files import atomic_path
 from tc3net.report.charts import Chart, analysis_charts, curve_chart
 from tc3net.report.content import ReportInput
 from tc3net.report.curves import MOST_POINTS
 from tc3net.report.video_files import VideoFiles
 from tc3net.report.videos import MOST_CLASSES, entries, judge
-from tc3net.results import FIGURE_TIOU
+from tc3net.results.folder import FIGURE_TIOU
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tc3net.evaluation import TYPES, Matches, error_types
-from tc3net.intervals import AnnotatedVideos
+from tc3net.intervals.columns import AnnotatedVideos
 from tc3net.report.content import ReportInput
 from tc3net.report.curves import packed
-from tc3net.video_curves import CurveSource, VideoCurves
+from tc3net.visualization.curves import CurveSource, VideoCurves
 
 MOST_CLASSES = 20
 # One character per detection: its position in TYPES, "i" where the protocol ignores it, "-" where it is not scored.

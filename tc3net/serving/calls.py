@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from tc3net.config import option
-from tc3net.errors import UserError
+from tc3net.common.config import option
+from tc3net.common.errors import UserError
 
 T = TypeVar("T")
 

@@ -18,11 +18,11 @@ from typing import TypeVar
 import numpy as np
 from absl import flags
 
-from tc3net import config as config_module
-from tc3net.activitynet_json import save_detections
-from tc3net.config import define_flags, from_flags
-from tc3net.errors import UserError, run_main
-from tc3net.intervals import Detections
+from tc3net.common import config as config_module
+from tc3net.common.config import define_flags, from_flags
+from tc3net.common.errors import UserError, run_main
+from tc3net.intervals.activitynet_json import save_detections
+from tc3net.intervals.columns import Detections
 from tc3net.serving.calls import (
     AVAILABLE,
     CallFailed,
@@ -277,7 +277,7 @@ def main(argv: Sequence[str]) -> None:
         if not FLAGS.features:
             raise UserError("--features is missing: feature files [segments, 2D], comma separated (or --health).")
         # Only here: it loads all that trains models, which a client does not need.
-        from tc3net.new_videos import collect_videos
+        from tc3net.inference.new_videos import collect_videos
 
         videos = collect_videos([], [], FLAGS.features, client.feature_width() // 2)
         found = {

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tc3net.errors import UserError
-from tc3net.schema import encode_request
+from tc3net.common.errors import UserError
+from tc3net.data.schema import encode_request
 
 # A protocol buffer message, hence a request, holds less than 2 GiB; what is kept free is for names and shapes.
 MAX_REQUEST_BYTES = 2**31 - 2**16

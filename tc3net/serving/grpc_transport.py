@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 from tc3net.serving.calls import CallFailed, ClientConfig, Deadline, Reply
 
 try:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from tc3net.errors import UserError
+from tc3net.common.errors import UserError
 from tc3net.serving.calls import AVAILABLE, CallFailed, ClientConfig, Deadline, Reply
 
 _CODES = {

@@ -1,0 +1,1 @@
+"""From checked inputs to shards and manifest: plan, workers, writing, resuming."""

@@ -1,0 +1,1 @@
+"""Everything a command reads, opened from one set of options: annotations, features, time bases."""

@@ -1,0 +1,223 @@
+"""Everything a command reads, opened from one set of options: annotations, features, and the time base of each video.
+
+The commands that take raw inputs share these options and their flags, so that what was inspected is what is converted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from absl import flags
+
+from data_prep.annotations import AnnotationSet, checked_classes, read_class_file
+from data_prep.features import FeatureReader
+from data_prep.features.arrangements import LAYOUTS
+from data_prep.features.axes import AXES
+from data_prep.features.readers import CHANNEL_ORDERS
+from data_prep.inputs.layouts import FORMATS, FeatureChoices, open_features, read_annotations
+from data_prep.inputs.time_sources import TimeInfo, probe_videos, read_time_table
+from tc3net.common.errors import UserError
+from tc3net.data.timebase import TimeBase
+
+DEFAULT_TIME_BASE = TimeBase()
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """Where the inputs lie, and how to read them where the files themselves do not say.
+
+    Attributes:
+        annotations: file or folder with the annotations.
+        features: file or folder with the features; with `flow_features` only rgb's.
+        flow_features: file or folder with flow's features where they lie elsewhere.
+        annotation_format: one of `layouts.FORMATS`.
+        feature_layout: one of `arrangements.LAYOUTS`.
+        channel_order: one of `readers.CHANNEL_ORDERS`, for joint arrays.
+        feature_axes: one of `axes.AXES`, for arrays with crops.
+        time_base: how feature rows relate to seconds, where no other source says it.
+        time_base_file: table with the time base (and duration) of each video.
+        videos: folder with the video files, from which fps and duration are read.
+        class_list: file with the class names in the order of their ids; None: the annotations' own.
+        subset: subset of all videos, for tables that have no column for it.
+    """
+
+    annotations: str | Path
+    features: str | Path
+    flow_features: str | Path | None = None
+    annotation_format: str = "auto"
+    feature_layout: str = "auto"
+    channel_order: str = "rgb_first"
+    feature_axes: str = "auto"
+    time_base: TimeBase = DEFAULT_TIME_BASE
+    time_base_file: str | Path | None = None
+    videos: str | Path | None = None
+    class_list: str | Path | None = None
+    subset: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.time_base_file is not None and self.videos is not None:
+            raise UserError(
+                f"--time_base_file={self.time_base_file} and --videos={self.videos} found; expected one source of the "
+                "time base. Drop one."
+            )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Opened inputs.
+
+    Attributes:
+        annotations: the videos and classes.
+        reader: features, one video at a time.
+        time_bases: annotated video id -> how its feature rows relate to seconds.
+        descriptions: what was recognised, one line each, for the screen and the manifest.
+    """
+
+    annotations: AnnotationSet
+    reader: FeatureReader
+    time_bases: Mapping[str, TimeBase]
+    descriptions: tuple[str, ...]
+
+
+def open_inputs(options: InputOptions) -> Inputs:
+    """Opens the inputs; features are read only later, video by video.
+
+    Raises:
+        UserError: a file is absent or damaged, or its layout is not clear.
+    """
+    annotations, format_words = read_annotations(options.annotations, options.annotation_format, options.subset)
+    if options.class_list is not None:
+        annotations = replace(annotations, classes=_classes(options.class_list))
+    video_ids = [video.video_id for video in annotations.videos]
+    choices = FeatureChoices(options.flow_features, options.feature_layout, options.channel_order, options.feature_axes)
+    reader, layout_words = open_features(options.features, video_ids, choices)
+    times, time_words = _times(options, list(dict.fromkeys(video_ids)))
+    annotations, duration_words = _with_durations(annotations, reader, times)
+    return Inputs(
+        annotations=annotations,
+        reader=reader,
+        time_bases={video_id: info.time_base for video_id, info in times.items()},
+        descriptions=(
+            f"annotations: {options.annotations} ({format_words}), {len(video_ids)} videos",
+            f"features:    {options.features} ({layout_words}), {len(reader.video_ids())} videos",
+            f"time base:   {time_words}",
+            *duration_words,
+        ),
+    )
+
+
+def _classes(path: str | Path) -> tuple[str, ...]:
+    return checked_classes(read_class_file(path), path)
+
+
+def _times(options: InputOptions, video_ids: Sequence[str]) -> tuple[dict[str, TimeInfo], str]:
+    default = options.time_base
+    segments = f"{default.frames_per_segment} frames per segment, stride {default.stride_frames}"
+    if options.time_base_file is not None:
+        times = read_time_table(options.time_base_file, video_ids, default)
+        different = len({info.time_base for info in times.values()})
+        return times, f"{options.time_base_file}, {different} different among {len(video_ids)} videos"
+    if options.videos is not None:
+        times = probe_videos(options.videos, video_ids, default)
+        rates = sorted({info.time_base.fps for info in times.values()})
+        span = f"{rates[0]:g}" + (f" to {rates[-1]:g}" if len(rates) > 1 else "") if rates else "no videos,"
+        return times, f"{span} fps as the videos in {options.videos}, {segments}"
+    return {video_id: TimeInfo(default) for video_id in video_ids}, f"{default.fps:g} fps, {segments}, for all videos"
+
+
+def _with_durations(
+    annotations: AnnotationSet, reader: FeatureReader, times: Mapping[str, TimeInfo]
+) -> tuple[AnnotationSet, tuple[str, ...]]:
+    """Fills in the durations that the annotations do not tell; what cannot be told stays NaN, which is an error later.
+
+    A duration from the features is that of the frames they were computed from. Instances that end after it are then
+    reported against the features alone.
+    """
+    found: dict[str, float] = {}
+    sources: Counter[str] = Counter()
+    with_features = frozenset(reader.video_ids())
+    for video_id in annotations.without_duration:
+        info = times[video_id]
+        if info.duration_s is not None:
+            found[video_id] = info.duration_s
+            sources["the source of the time base"] += 1
+        elif video_id in with_features:
+            with contextlib.suppress(UserError):  # unusable features, which the validation reports with their reason
+                found[video_id] = info.time_base.duration_s(reader.num_segments(video_id))
+                sources["the length of the features"] += 1
+    if not annotations.without_duration:
+        return annotations, ()
+    videos = tuple(
+        replace(video, duration_s=found[video.video_id]) if video.video_id in found else video
+        for video in annotations.videos
+    )
+    words = [f"{count} from {source}" for source, count in sorted(sources.items())]
+    unknown = len(annotations.without_duration) - len(found)
+    words += [f"{unknown} unknown"] if unknown else []
+    line = f"durations:   not in the annotations of {len(annotations.without_duration)} videos: {', '.join(words)}"
+    return replace(annotations, videos=videos, without_duration=annotations.without_duration - found.keys()), (line,)
+
+
+def define_input_flags(flag_values: flags.FlagValues) -> None:
+    """Defines the flags of the inputs; the mains that read raw inputs call it."""
+    default = DEFAULT_TIME_BASE
+    for name, text in (
+        ("annotations", "ActivityNet JSON, a CSV table, or a folder of W-TALC's or THUMOS14's files."),
+        ("features", "Folder of .npy, .npz or HDF5 files, an HDF5 file, or W-TALC's .npy file."),
+        ("flow_features", "The same for flow, where --features holds rgb only."),
+        ("time_base_file", "Table video,fps,frames_per_segment,stride_frames,duration_s, all but video optional."),
+        ("videos", "Folder of the video files <video>.mp4: fps and durations are read from them."),
+        ("class_list", "Class names in the order of their ids: one per line, or .npy. Default: the annotations'."),
+        ("subset", "Subset of all videos, for tables without such a column. Default: training."),
+    ):
+        flags.DEFINE_string(name, None, text, flag_values=flag_values)
+    for name, values, text in (
+        ("annotation_format", FORMATS, "Format of --annotations, where its content leaves it open."),
+        ("feature_layout", LAYOUTS, "Kind and arrangement of the feature files, where they leave it open."),
+        ("feature_axes", AXES, "Where crops are in [crops, s, D] or [s, crops, D], if all videos leave it open."),
+        ("channel_order", CHANNEL_ORDERS, "Which stream comes first in arrays that hold both."),
+    ):
+        flags.DEFINE_enum(name, values[0], values, text, flag_values=flag_values)
+    flags.DEFINE_float(
+        "fps", default.fps, "Frames per second that the features were computed at.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "frames_per_segment", default.frames_per_segment, "Frames behind one feature row.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "stride_frames", default.stride_frames, "Frames from one feature row to the next.", flag_values=flag_values
+    )
+
+
+def input_options(flag_values: flags.FlagValues) -> InputOptions:
+    """The flags of `define_input_flags` as options.
+
+    Raises:
+        UserError: a required flag is missing, a value is out of range, or flags contradict each other.
+    """
+    for name in ("annotations", "features"):
+        if not flag_values[name].value:
+            raise UserError(f"--{name} is not set; expected a value ({flag_values[name].help}). Add --{name}=...")
+    if flag_values.videos and flag_values["fps"].present:
+        raise UserError(
+            f"--fps={flag_values.fps:g} and --videos={flag_values.videos} found; expected one, since the videos say "
+            "their fps. Drop --videos when the features were computed at another rate than the videos have."
+        )
+    return InputOptions(
+        annotations=flag_values.annotations,
+        features=flag_values.features,
+        flow_features=flag_values.flow_features or None,
+        annotation_format=flag_values.annotation_format,
+        feature_layout=flag_values.feature_layout,
+        channel_order=flag_values.channel_order,
+        feature_axes=flag_values.feature_axes,
+        time_base=TimeBase(flag_values.fps, flag_values.frames_per_segment, flag_values.stride_frames),
+        time_base_file=flag_values.time_base_file or None,
+        videos=flag_values.videos or None,
+        class_list=flag_values.class_list or None,
+        subset=flag_values.subset or None,
+    )

@@ -1,0 +1,1 @@
+"""Folders that are written so that nothing already there is lost: staging, locks, replacement."""

@@ -1,0 +1,1 @@
+"""Files that NumPy pickled, read without executing them."""

@@ -1,0 +1,1 @@
+"""Many trainings or settings compared: the paper's ablations, and the search for detection settings."""

@@ -1,0 +1,143 @@
+"""Every choice of the three losses (Eq. 1-10), in one frozen, validated dataclass; docs/training.md lists them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tc3net.common.config import option
+from tc3net.common.errors import UserError
+from tc3net.losses.count_estimators import ESTIMATORS
+
+STREAMS = ("rgb", "flow")
+MAX_SMOOTHING, MAX_LENGTH = 16, 64  # bounds on the size of the graph
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Choices of Eq. 1-10. Defaults are the paper's for THUMOS14; BUILD_NOTES.md lists the reference code's."""
+
+    alpha: float = option(1e-3, "Weight of the center loss (Eq. 1); 0 switches it off, centers included.")
+    beta: float = option(1.0, "Weight of the counting loss (Eq. 1); 0 switches it off. ActivityNet 1.2: 0.1.")
+    count_negative_weight: float = option(1e-3, "lambda of Eq. 10: weight of the counts of absent classes.")
+    classification_tcams: str = option(
+        "all",
+        "T-CAMs with a classification loss: all three (Eq. 3), or the fused one alone (ablation, Fig. 3).",
+        choices=("all", "fused"),
+    )
+    top_k_divisor: int = option(8, "k of the top-k pooling is the number of segments divided by this (Sec. 3.2).")
+    attention_axis: str = option(
+        "time",
+        "Axis that Eq. 4's softmax normalises over: time (the paper's text) or class (its formula as printed).",
+        choices=("time", "class"),
+    )
+    attention_threshold: str = option(
+        "median",
+        "Attention weights below this statistic over time are set to 0: median (paper) or mean (reference code).",
+        choices=("median", "mean"),
+    )
+    center_streams: str = option(
+        "both", "Streams with a center loss: both (Eq. 8), or one alone (ablation, Fig. 3).", choices=("both", *STREAMS)
+    )
+    center_normalization: str = option(
+        "videos",
+        "Center loss divided by the number of videos (Eq. 6), or by the squared number of (video, class) pairs "
+        "(reference code).",
+        choices=("videos", "pairs_squared"),
+    )
+    center_multi_label_from_step: int = option(
+        0, "Training step from which multi-label videos take part in the center loss (reference code: 5000)."
+    )
+    center_learning_rate: float = option(0.1, "Learning rate of the centers' own update (Sec. 4.1).")
+    count_estimator: str = option(
+        "attention",
+        "What the counting loss compares with the annotated counts: attention (Eq. 9, a weighted mean of the T-CAM), "
+        "or an estimated number of instances: edges, runs, peaks or mass (docs/counting.md).",
+        choices=("attention", *ESTIMATORS),
+    )
+    count_temperature: float = option(
+        0.1, "Width of the soft threshold of these estimators, as a fraction of the T-CAM's range in the video."
+    )
+    count_smoothing: float = option(
+        0.0, "They read the T-CAM smoothed over time by a Gaussian of this sigma, in segments; 0: as it is."
+    )
+    count_length: int = option(
+        5, "Segments of the window of --count_estimator=peaks, or of a usual instance for mass (THUMOS14's median: 5)."
+    )
+    count_start_step: int = option(0, "Training step from which the counting loss acts.")
+    count_ramp_steps: int = option(0, "Steps after that over which its weight rises linearly to --beta.")
+    count_positives: str = option(
+        "all",
+        "Classes with a positive count: all (Eq. 10), or below_length: those with a count below the number of "
+        "segments, the others being treated as absent (reference code).",
+        choices=("all", "below_length"),
+    )
+    count_error: str = option(
+        "relative",
+        "Count error of present classes: relative, |m - n| / n (Eq. 10); absolute, |m - n|; or log, "
+        "|ln((1 + m) / (1 + n))|, which punishes half and double the count alike.",
+        choices=("relative", "absolute", "log"),
+    )
+
+    def __post_init__(self) -> None:
+        for name in (
+            "alpha", "beta", "count_negative_weight", "center_multi_label_from_step", "count_start_step",
+            "count_ramp_steps",
+        ):  # fmt: skip
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"--{name}={getattr(self, name)}; expected 0 or a positive number.")
+        if self.top_k_divisor < 1:
+            raise UserError(f"--top_k_divisor={self.top_k_divisor}; expected 1 or more (the paper uses 8).")
+        if not 0 < self.center_learning_rate <= 1:
+            raise UserError(
+                f"--center_learning_rate={self.center_learning_rate}; expected a value in (0, 1] (the paper uses 0.1): "
+                "above 1 the centers overshoot the features they follow."
+            )
+        if self.count_error == "log" and self.count_estimator == "attention":
+            raise UserError(
+                "--count_error=log with --count_estimator=attention, whose counts may be negative; expected an "
+                f"estimate of the number of instances: {', '.join(ESTIMATORS)}."
+            )
+        if not 0 < self.count_temperature <= 1:
+            raise UserError(
+                f"--count_temperature={self.count_temperature}; expected more than 0, at most 1 (the T-CAM's range)."
+            )
+        if not 0 <= self.count_smoothing <= MAX_SMOOTHING:
+            raise UserError(f"--count_smoothing={self.count_smoothing}; expected 0 to {MAX_SMOOTHING} segments.")
+        if not 1 <= self.count_length <= MAX_LENGTH:
+            raise UserError(f"--count_length={self.count_length}; expected 1 to {MAX_LENGTH} segments.")
+
+    @property
+    def classified(self) -> tuple[str, ...]:
+        """T-CAMs with a classification loss."""
+        return (*STREAMS, "fused") if self.classification_tcams == "all" else ("fused",)
+
+    @property
+    def centered(self) -> tuple[str, ...]:
+        """Streams with a center loss."""
+        if self.alpha == 0:
+            return ()
+        return STREAMS if self.center_streams == "both" else (self.center_streams,)
+
+    def count_share(self, step: Any) -> Any:
+        """How much of its full weight the counting loss has at a step (from 0): 1.0, or a scalar tensor.
+
+        0 before `count_start_step` S, then min(1, (t - S + 1) / (count_ramp_steps + 1)).
+        """
+        if self.count_start_step == 0 and self.count_ramp_steps == 0:
+            return 1.0
+        done = tf.cast(step, tf.float32) - self.count_start_step + 1.0
+        return tf.clip_by_value(done / (self.count_ramp_steps + 1.0), 0.0, 1.0)
+
+    def coefficient(self, name: str) -> float:
+        """Factor of a term in the whole loss (Eq. 1, Eq. 10), by the term's name, such as `center_rgb`.
+
+        The counting terms' is the one at full weight; `count_share` tells how much of it acts.
+        """
+        if name.startswith("center"):
+            return self.alpha
+        if name.startswith("count"):
+            return self.beta * (self.count_negative_weight if name == "count_negative" else 1.0)
+        return 1.0

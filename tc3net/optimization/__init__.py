@@ -1,0 +1,1 @@
+"""What moves the network's weights: optimizers, schedules, averages, and what comes from tensorflow-addons."""

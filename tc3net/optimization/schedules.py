@@ -1,0 +1,123 @@
+"""How the learning rate goes with the step: a warm-up, then constant, exponential or cosine.
+
+A schedule is a function of `optimizer.iterations` alone, so a resumed run goes on where it was. The shapes after the
+warm-up are Keras's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tc3net.common.config import option
+from tc3net.common.errors import UserError
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate's course; the paper and the reference code keep it constant."""
+
+    schedule: str = option(
+        "constant", "Learning rate after the warm-up.", choices=("constant", "exponential", "cosine")
+    )
+    warmup_steps: int = option(0, "Training steps over which the learning rate rises linearly to its full value.")
+    decay_steps: int = option(
+        0,
+        "Training steps after the warm-up within which the learning rate falls to learning_rate_decay times its full "
+        "value; 0: all that remain of --iterations. Then cosine stays there, and exponential goes on falling.",
+    )
+    learning_rate_decay: float = option(
+        0.01, "What the learning rate is multiplied by within decay_steps (exponential and cosine)."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("warmup_steps", "decay_steps"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name}={getattr(self, name)}; expected 0 or more steps.")
+        if not 0 <= self.learning_rate_decay <= 1:
+            raise UserError(f"--learning_rate_decay={self.learning_rate_decay}; expected a factor from 0 to 1.")
+        if self.schedule == "exponential" and self.learning_rate_decay == 0:
+            raise UserError("--learning_rate_decay=0.0 with --schedule=exponential; expected a factor above 0.")
+
+    def resolved_decay_steps(self, iterations: int) -> int:
+        """`decay_steps`, or where that is 0 all steps after the warm-up; 0 for a constant learning rate.
+
+        Raises:
+            UserError: the warm-up leaves no steps.
+        """
+        if self.schedule == "constant":
+            return 0
+        steps = self.decay_steps or iterations - self.warmup_steps
+        if steps < 1:
+            raise UserError(
+                f"--warmup_steps={self.warmup_steps} leaves none of --iterations={iterations} for the "
+                f"{self.schedule} schedule. Shorten the warm-up, or give --decay_steps."
+            )
+        return steps
+
+    def resolved(self, iterations: int) -> dict[str, Any]:
+        """The choices that act, for the run's description. A constant rate does not depend on `iterations`."""
+        acting: dict[str, Any] = {"schedule": self.schedule, "warmup_steps": self.warmup_steps}
+        if self.schedule != "constant":
+            acting["decay_steps"] = self.resolved_decay_steps(iterations)
+            acting["learning_rate_decay"] = self.learning_rate_decay
+        return acting
+
+
+@keras.utils.register_keras_serializable("tc3net")
+class Warmup(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear warm-up before another schedule: min(1, (t + 1) / (W + 1)) * schedule(max(t - W, 0)).
+
+    No step is wasted on a rate of 0, and step W is the first one at the full rate.
+
+    Args:
+        schedule: what follows, beginning at step W; a number stays as it is.
+        warmup_steps: W.
+    """
+
+    def __init__(self, schedule: Any, warmup_steps: int) -> None:
+        self.schedule, self.warmup_steps = schedule, warmup_steps
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """The learning rate of `step` (from 0), float32."""
+        step = tf.cast(tf.convert_to_tensor(step), tf.float32)
+        rise = tf.minimum(1.0, (step + 1.0) / (self.warmup_steps + 1.0))
+        full = self.schedule(tf.maximum(step - self.warmup_steps, 0.0)) if callable(self.schedule) else self.schedule
+        return rise * full
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments as plain JSON values."""
+        nested = keras.saving.serialize_keras_object(self.schedule) if callable(self.schedule) else self.schedule
+        return {"schedule": nested, "warmup_steps": self.warmup_steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Warmup:
+        """Inverse of `get_config`."""
+        nested = config["schedule"]
+        return cls(
+            keras.saving.deserialize_keras_object(nested) if isinstance(nested, dict) else nested,
+            config["warmup_steps"],
+        )
+
+
+def make_schedule(config: ScheduleConfig, learning_rate: float, iterations: int) -> Any:
+    """What an optimizer takes as its learning rate: a Keras schedule, or a number where it is constant throughout.
+
+    Args:
+        config: the course.
+        learning_rate: the full rate.
+        iterations: training steps in all.
+
+    Raises:
+        UserError: the warm-up leaves no steps.
+    """
+    course: Any = learning_rate
+    steps = config.resolved_decay_steps(iterations)
+    if config.schedule == "exponential":
+        course = keras.optimizers.schedules.ExponentialDecay(learning_rate, steps, config.learning_rate_decay)
+    elif config.schedule == "cosine":
+        course = keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=config.learning_rate_decay)
+    return Warmup(course, config.warmup_steps) if config.warmup_steps else course

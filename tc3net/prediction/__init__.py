@@ -1,0 +1,1 @@
+"""Detections in what is no evaluation: data sets in tasks, Beam, files that still grow."""

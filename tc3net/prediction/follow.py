@@ -1,0 +1,247 @@
+"""Detections in a feature file that is still being written, as soon as they are complete.
+
+Every `--follow_hop` segments the last `--follow_window` segments are scored, as if they were a video. A detection is
+complete when it ended at least one hop before the newest segment; it is then given out, once. What is decided depends
+on the features alone, not on when or in what pieces they arrive.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tc3net.common.config import option
+from tc3net.common.errors import UserError
+from tc3net.data.timebase import TimeBase, boundaries_s
+from tc3net.detection import DetectionConfig, detect, mixed_tcam
+from tc3net.inference.scorer import Scorer
+
+RAW_SUFFIX = ".f32"
+
+
+@dataclass(frozen=True)
+class FollowConfig:
+    """The sliding window of `--follow`."""
+
+    follow_window: int = option(512, "Segments that are scored together with --follow.")
+    follow_hop: int = option(16, "Segments from one scoring to the next, and that a detection must lie back.")
+    follow_timeout_s: float = option(60.0, "--follow ends when the files did not grow for so long; 0: never.")
+    follow_poll_s: float = option(0.5, "How often --follow looks whether the files have grown.")
+
+    def __post_init__(self) -> None:
+        if self.follow_hop < 1 or self.follow_window < 4 * self.follow_hop:
+            raise UserError(
+                f"--follow_window={self.follow_window}, --follow_hop={self.follow_hop}; expected a hop of 1 or more, "
+                "and a window of at least 4 hops."
+            )
+        if not (self.follow_timeout_s >= 0 and self.follow_poll_s > 0):
+            raise UserError(
+                f"--follow_timeout_s={self.follow_timeout_s}, --follow_poll_s={self.follow_poll_s}; expected no "
+                "negative timeout, and a positive interval."
+            )
+
+
+class GrowingFile:
+    """Rows of a feature file that another program appends to.
+
+    A `.npy` file is read as far as it goes, whatever number of rows its header says; a `.f32` file is float32 rows and
+    nothing else (little-endian). A row that is not complete yet waits.
+
+    Args:
+        path: the file; it may not exist yet.
+        width: numbers per row.
+    """
+
+    def __init__(self, path: str, width: int) -> None:
+        self.path, self.width, self.rows_read = path, width, 0
+
+    def _layout(self) -> tuple[int, np.dtype] | None:
+        """Where rows begin, and their dtype; None while the file or its header is not complete."""
+        if not Path(self.path).is_file():
+            return None
+        if self.path.endswith(RAW_SUFFIX):
+            return 0, np.dtype("<f4")
+        if not self.path.endswith(".npy"):
+            raise UserError(f"{self.path}: expected a .npy file, or {RAW_SUFFIX} (float32 rows), to follow.")
+        with open(self.path, "rb") as file:
+            try:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, fortran_order, dtype = read(file)
+            except ValueError as error:
+                if file.tell() == Path(self.path).stat().st_size:
+                    return None
+                raise UserError(f"{self.path}: expected a .npy file, found something else ({error}).") from None
+            offset = file.tell()
+        if len(shape) != 2 or shape[1] != self.width or fortran_order or dtype.kind != "f":
+            raise UserError(
+                f"{self.path}: an array {shape} of {dtype} found; expected [segments, {self.width}] numbers by row."
+            )
+        return offset, dtype
+
+    def read(self) -> np.ndarray:
+        """The complete rows that are new since the last call, [n, width] float32.
+
+        Raises:
+            UserError: not such a file, it became shorter, or NaN or Inf in it.
+        """
+        layout = self._layout()
+        if layout is None:
+            return np.zeros((0, self.width), np.float32)
+        offset, dtype = layout
+        row_bytes = self.width * dtype.itemsize
+        rows = (Path(self.path).stat().st_size - offset) // row_bytes
+        if rows < self.rows_read:
+            raise UserError(
+                f"{self.path}: {rows} segments found after {self.rows_read} had been read; expected a file that grows. "
+                "Start again with the new file."
+            )
+        with open(self.path, "rb") as file:
+            file.seek(offset + self.rows_read * row_bytes)
+            content = file.read((rows - self.rows_read) * row_bytes)
+        whole = len(content) // row_bytes * row_bytes
+        new = np.frombuffer(content[:whole], dtype).reshape(-1, self.width).astype(np.float32)
+        bad = np.flatnonzero(~np.isfinite(new).all(axis=1))
+        if len(bad):
+            raise UserError(f"{self.path}: NaN or Inf in segment {self.rows_read + bad[0]}. Extract it again.")
+        self.rows_read += len(new)
+        return new
+
+
+class JoinedFiles:
+    """New rows of one file [s, 2D], or of an rgb and a flow file [s, D] side by side, as far as both go."""
+
+    def __init__(self, paths: list[str], width: int) -> None:
+        self._files = [GrowingFile(path, width // len(paths)) for path in paths]
+        self._waiting = [np.zeros((0, width // len(paths)), np.float32) for _ in paths]
+
+    def read(self) -> np.ndarray:
+        """[n, 2D] float32; see `GrowingFile.read`."""
+        parts = [np.concatenate([old, file.read()]) for old, file in zip(self._waiting, self._files)]
+        ready = min(len(part) for part in parts)
+        self._waiting = [part[ready:] for part in parts]
+        return np.concatenate([part[:ready] for part in parts], axis=1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One detection of a stream: class name, seconds from the beginning of the stream, score."""
+
+    label: str
+    start_s: float
+    end_s: float
+    score: float
+
+
+@dataclass
+class _Progress:
+    """What was given out of a class, and where its runs began that are not complete: segments of the stream."""
+
+    done_until: float = 0.0
+    open_starts: list[float] = field(default_factory=list)
+
+
+class StreamDetector:
+    """Detections of one endless video.
+
+    Args:
+        scorer: the model.
+        classes: class names.
+        base: time base of the rows.
+        detection: detection choices.
+        follow: the window.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        classes: tuple[str, ...],
+        base: TimeBase,
+        detection: DetectionConfig,
+        follow: FollowConfig = FollowConfig(),
+    ) -> None:
+        self._scorer, self._classes, self._base = scorer, classes, base
+        self._detection, self._follow = detection, follow
+        self._rows: np.ndarray | None = None  # the newest ones, at most a window and what waits for the next hop
+        self.segments = 0  # received in all
+        self._scored = 0  # segments at the last scoring
+        self._progress = [_Progress() for _ in classes]
+
+    def push(self, rows: np.ndarray) -> Iterator[Found]:
+        """Takes new rows [n, 2D] and yields what they complete."""
+        kept = rows if self._rows is None else np.concatenate([self._rows, rows])
+        first = self.segments + len(rows) - len(kept)  # segment of kept[0]
+        self.segments += len(rows)
+        hop, window = self._follow.follow_hop, self._follow.follow_window
+        while self._scored + hop <= self.segments:
+            self._scored += hop
+            # Before half a window, what is high and what is low in this stream is not known.
+            if self._scored >= window // 2:
+                begin = max(self._scored - window, 0)
+                yield from self._score(kept[begin - first : self._scored - first], begin, self._scored - hop)
+        self._rows = kept[max(self._scored - window - first, 0) :]
+
+    def finish(self) -> Iterator[Found]:
+        """The stream has ended: yields what is left of the last window."""
+        if self._rows is not None and self.segments:
+            begin = max(self.segments - self._follow.follow_window, 0)
+            first = self.segments - len(self._rows)
+            yield from self._score(self._rows[begin - first :], begin, self.segments)
+
+    def _score(self, rows: np.ndarray, begin: int, complete_until: int) -> Iterator[Found]:
+        """Scores the window that begins at segment `begin`, and yields its new detections that end early enough."""
+        parts = self._scorer.with_streams(tf.RaggedTensor.from_row_lengths(rows, [len(rows)]))
+        names = {"tcam": "tcam_fused", "tcam_rgb": "tcam_rgb", "tcam_flow": "tcam_flow"}
+        tcams = {new: tf.RaggedTensor.from_row_lengths(parts[old], [len(rows)]) for old, new in names.items()}
+        columns = detect(mixed_tcam(tcams, self._detection), self._detection, self._scorer.top_k_divisor)
+        label, score = columns["label"].numpy(), columns["score"].numpy()
+        start, end = (begin + columns[name].numpy() / self._detection.upsampling for name in ("start_cell", "end_cell"))
+        for c, progress in enumerate(self._progress):
+            mine = [i for i in np.flatnonzero(label == c) if start[i] >= progress.done_until or start[i] == begin]
+            if not mine:
+                continue  # a window that is high throughout shows no run; what was open stays open
+            known, progress.open_starts = progress.open_starts, []
+            given_until = progress.done_until
+            for i in mine:
+                # A run at the window's left edge began earlier: where, an earlier window saw.
+                cut = start[i] == begin > 0
+                began = min((s for s in known if s < start[i]), default=start[i]) if cut else start[i]
+                if began < progress.done_until:
+                    continue
+                if end[i] > complete_until:
+                    progress.open_starts.append(began)
+                    continue
+                given_until = max(given_until, end[i])
+                start_s, end_s = boundaries_s(np.array([began, end[i]]), **vars(self._base)).tolist()
+                yield Found(self._classes[c], start_s, end_s, float(score[i]))
+            progress.done_until = given_until
+
+
+def follow_files(
+    detector: StreamDetector, files: JoinedFiles, follow: FollowConfig, ended: Callable[[], bool] = lambda: False
+) -> Iterator[Found]:
+    """Feeds a detector from growing files, and finishes when they have not grown for `follow_timeout_s`.
+
+    Args:
+        detector: of the stream.
+        files: where its rows come from.
+        follow: how often to look, and when to end.
+        ended: whether to finish before that.
+    """
+    grown_at = time.monotonic()
+    while True:
+        rows = files.read()
+        idle_s = time.monotonic() - grown_at
+        if len(rows):
+            grown_at = time.monotonic()
+            yield from detector.push(rows)
+        elif ended() or 0 < follow.follow_timeout_s <= idle_s:
+            yield from detector.finish()
+            return
+        else:
+            time.sleep(follow.follow_poll_s)

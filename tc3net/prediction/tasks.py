@@ -1,0 +1,183 @@
+"""Detections of a converted data set too large for one process: cut into tasks that know nothing of each other.
+
+Task i of N takes a contiguous block of the subset's videos and writes `detections-i-of-N.json`; `merge_tasks` makes one
+file of them. Each video is scored by itself, so that it gets the same detections to the last bit in whatever task, and
+whoever runs the tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tc3net.common.config import option
+from tc3net.common.errors import UserError
+from tc3net.common.files import write_json
+from tc3net.data.pipeline import Split, open_split
+from tc3net.detection import DetectionConfig, detect_videos
+from tc3net.inference.scorer import Scorer, score_videos
+from tc3net.intervals.activitynet_json import detections_dict, read_section, results_file
+from tc3net.runs.folder import CheckpointChoice, check_same_classes, load_model
+
+BLOCK_VIDEOS = 64  # whose T-CAMs are in memory at a time
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """Which videos are scored."""
+
+    dataset: str = option("", "A folder written by data_prep.convert, instead of feature files.")
+    subset: str = option("test", "Subset of --dataset.")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a process needs to work on tasks.
+
+    Attributes:
+        scorer: the model.
+        split: the videos.
+        source: where the weights are from, in words.
+    """
+
+    scorer: Scorer
+    split: Split
+    source: str
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is scored with what, by path, so that it can be sent to processes which open it for themselves.
+
+    Attributes:
+        run_dir: run folder of the model.
+        choice: which of its weights.
+        videos: the data set.
+        detection: detection choices.
+    """
+
+    run_dir: str
+    choice: CheckpointChoice
+    videos: DatasetChoice
+    detection: DetectionConfig
+
+    def open(self) -> Opened:
+        """Loads the model and opens the data set.
+
+        Raises:
+            UserError: no run, checkpoint or subset there, or the model is of other classes or features.
+        """
+        model, run, source = load_model(self.run_dir, self.choice.checkpoint, self.choice.weights)
+        split = open_split(self.videos.dataset, self.videos.subset)
+        check_same_classes(self.run_dir, run, self.videos.dataset, split.manifest)
+        return Opened(Scorer(model, run.training["top_k_divisor"]), split, source)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of `total` equal parts of the work.
+
+    Raises:
+        UserError: an index outside 0 .. total - 1.
+    """
+
+    index: int = 0
+    total: int = 1
+
+    def __post_init__(self) -> None:
+        if self.total < 1 or not 0 <= self.index < self.total:
+            raise UserError(
+                f"--task_index={self.index} with --num_tasks={self.total}; expected an index from 0 to --num_tasks - 1."
+            )
+
+    @property
+    def file_name(self) -> str:
+        """`detections.json`, or with several tasks `detections-00002-of-00008.json`."""
+        return "detections.json" if self.total == 1 else f"detections-{self.index:05d}-of-{self.total:05d}.json"
+
+    def videos(self, count: int) -> range:
+        """Its positions among `count` videos; parts differ by one video at most."""
+        return range(self.index * count // self.total, (self.index + 1) * count // self.total)
+
+
+def block_results(scorer: Scorer, split: Split, videos: range, config: DetectionConfig) -> dict[str, Any]:
+    """`{id: [{"label", "score", "segment"}]}` of the videos at these positions, in the ActivityNet format.
+
+    Network and detection see one video at a time: matrix products of other shapes round differently.
+
+    Args:
+        scorer: the model.
+        split: the subset.
+        videos: positions, a block that fits into memory.
+        config: detection choices.
+
+    Raises:
+        UserError: a record is damaged.
+    """
+    scores = score_videos(scorer, split, 1, keep_streams=config.needs_streams, videos=videos)
+    results: dict[str, Any] = {}
+    for video_id in scores.video_ids:
+        found = detect_videos(scores.of_videos((video_id,)), config)
+        results.update(detections_dict(found, scores.classes)["results"])
+    return results
+
+
+def blocks(videos: range) -> list[range]:
+    """The positions in blocks of at most `BLOCK_VIDEOS`, in order."""
+    return [videos[first : first + BLOCK_VIDEOS] for first in range(0, len(videos), BLOCK_VIDEOS)]
+
+
+def write_results(path: Path, results: Iterable[dict[str, Any]]) -> None:
+    """Writes one file of detections from the results of blocks, in their order, atomically."""
+    together = {video_id: found for one in results for video_id, found in one.items()}
+    write_json(path, results_file(together))
+
+
+def run_task(scorer: Scorer, split: Split, config: DetectionConfig, task: Task, output_dir: Path) -> Path:
+    """Scores the task's videos and writes its file.
+
+    Args:
+        scorer: the model.
+        split: the subset, of which the task takes its part.
+        config: detection choices.
+        task: which part.
+        output_dir: created if absent.
+
+    Returns:
+        The file. It appears when it is complete.
+    """
+    path = output_dir / task.file_name
+    parts = (block_results(scorer, split, block, config) for block in blocks(task.videos(split.num_videos)))
+    write_results(path, parts)
+    return path
+
+
+def merge_tasks(output_dir: Path, total: int) -> Path:
+    """Makes `detections.json` of the files of all tasks.
+
+    Args:
+        output_dir: where they are.
+        total: number of tasks.
+
+    Raises:
+        UserError: a task's file is missing, or two of them have the same video.
+    """
+    paths = [output_dir / Task(index, total).file_name for index in range(total)]
+    missing = [index for index, path in enumerate(paths) if not path.is_file()]
+    if missing:
+        raise UserError(
+            f"{output_dir}: the files of {len(missing)} of {total} tasks are missing; run those with "
+            f"--task_index={','.join(map(str, missing[:10]))}{',...' if len(missing) > 10 else ''} first."
+        )
+    results: dict[str, Any] = {}
+    for path in paths:
+        _, part = read_section(path, "results", "detections of one task")
+        again = results.keys() & part.keys()
+        if again:
+            raise UserError(f"{path}: video {min(again)!r} is in another task's file too. Remove old files, run again.")
+        results.update(part)
+    target = output_dir / Task().file_name
+    write_results(target, [results])
+    return target

@@ -1,0 +1,1 @@
+"""What an evaluation assesses and leaves on disk, and what is read back from there."""

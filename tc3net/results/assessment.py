@@ -1,0 +1,157 @@
+"""From raw scores to numbers: detections, localization mAP under named protocols, classification mAP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tc3net.common.errors import UserError
+from tc3net.data.timebase import TimeBase
+from tc3net.detection import DetectionConfig
+from tc3net.evaluation import (
+    PROTOCOLS,
+    Bootstrap,
+    ClassificationResult,
+    LocalizationResult,
+    Matches,
+    as_dict,
+    bootstrap,
+    classification_map,
+    format_table,
+    localization_result,
+    match_localization,
+)
+from tc3net.inference.scorer import RawScores
+from tc3net.intervals.columns import AnnotatedVideos, Detections
+from tc3net.results.sources import Scored, from_scores
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a model is worth on one subset.
+
+    Attributes:
+        detections: of all videos, in seconds.
+        matches: what each protocol decided about them, in the order asked for.
+        localization: the results that follow.
+        classification: of the video-level scores; None where there are none (another tool's detections).
+        intervals: bootstraps of the localization results, or none.
+    """
+
+    detections: Detections
+    matches: tuple[Matches, ...]
+    localization: tuple[LocalizationResult, ...]
+    classification: ClassificationResult | None = None
+    intervals: tuple[Bootstrap, ...] = ()
+
+    def table(self) -> str:
+        """For the screen."""
+        return format_table(self.localization, self.classification, self.intervals)
+
+    def as_dict(self, classes: tuple[str, ...]) -> dict[str, Any]:
+        """For JSON; fractions, not percent. A class without positive videos has no entry under `per_class`."""
+        intervals = self.intervals or [None] * len(self.localization)
+        found: dict[str, Any] = {
+            "localization": {r.protocol: as_dict(r, interval) for r, interval in zip(self.localization, intervals)}
+        }
+        if self.classification is not None:
+            per_class = {c: float(ap) for c, ap in zip(classes, self.classification.ap) if ap == ap}
+            found["classification"] = {"map_fraction": float(self.classification.map), "per_class": per_class}
+        return found
+
+    def scalars(self) -> dict[str, float]:
+        """For TensorBoard: mAP per protocol and tIoU, averages, classification mAP; fractions."""
+        scalars = {}
+        for result in self.localization:
+            for tiou, value in zip(result.tious, result.map):
+                scalars[f"{result.protocol}/mAP@{tiou:.2f}"] = float(value)
+            for name, value in result.averages.items():
+                scalars[f"{result.protocol}/mAP@{name}"] = float(value)
+        if self.classification is not None:
+            scalars["classification/mAP"] = float(self.classification.map)
+        return scalars
+
+    def summary(self) -> str:
+        """One line: per protocol mAP@0.5 and the average over its widest range, and classification mAP."""
+        parts = []
+        for result in self.localization:
+            name, average = list(result.averages.items())[-1]
+            at_half = result.map[result.tious.index(0.5)]
+            parts.append(f"{result.protocol} mAP@0.5 {100 * at_half:.1f} %, mAP@{name} {100 * average:.1f} %")
+        if self.classification is not None:
+            parts.append(f"classification mAP {100 * self.classification.map:.1f} %")
+        return "; ".join(parts)
+
+
+def selection_tag(protocol: str) -> str:
+    """Name among `Assessment.scalars` of the localization mAP that chooses a checkpoint, as the public code does:
+    mAP@0.5, for ActivityNet the average mAP."""
+    return f"{protocol}/mAP@{'0.5:0.95' if protocol == 'activitynet' else '0.50'}"
+
+
+def check_protocols(protocols: Sequence[str]) -> None:
+    """Raises UserError for an unknown protocol, or none."""
+    unknown = [name for name in protocols if name not in PROTOCOLS]
+    if unknown or not protocols:
+        raise UserError(f"--protocols={','.join(protocols)}: expected one or more of {', '.join(PROTOCOLS)}.")
+
+
+def segment_grid(annotated: AnnotatedVideos) -> TimeBase:
+    """The time base that all videos share, the grid of the protocol "reference"; THUMOS14's where it is unknown.
+
+    Raises:
+        UserError: the videos have different ones.
+    """
+    bases = annotated.time_bases
+    if len(bases) > 1:
+        raise UserError(
+            f"The videos have {len(bases)} time bases (fps, frames per segment, stride), for example "
+            f"{[tuple(vars(base).values()) for base in bases[:2]]}; the protocol reference rounds to one segment grid. "
+            "Use thumos14 or activitynet, which work in seconds."
+        )
+    return bases[0] if bases else TimeBase()
+
+
+def assess_scored(
+    scored: Scored, protocols: Sequence[str], *, resamples: int = 0, seed: int = 0, confidence: float = 0.95
+) -> Assessment:
+    """Scores detections under each protocol, whoever made them.
+
+    Args:
+        scored: detections with ground truth.
+        protocols: names from `tc3net.evaluation.PROTOCOLS`; none: video-level classification alone.
+        resamples: of the bootstrap; 0 for none.
+        seed, confidence: of the bootstrap.
+
+    Raises:
+        UserError: unknown protocol, no annotated instances, or different time bases under "reference".
+    """
+    if protocols:
+        check_protocols(protocols)
+    grid = segment_grid(scored.annotated) if "reference" in protocols else TimeBase()
+    matches = tuple(
+        match_localization(name, scored.annotated.truth, scored.detections, time_base=grid) for name in protocols
+    )
+    intervals = [bootstrap(m, resamples=resamples, seed=seed, confidence=confidence) for m in matches if resamples]
+    return Assessment(
+        detections=scored.detections,
+        matches=matches,
+        localization=tuple(localization_result(m) for m in matches),
+        classification=classification_map(scored.videos.scores, scored.videos.labels) if scored.videos else None,
+        intervals=tuple(intervals),
+    )
+
+
+def assess(scores: RawScores, config: DetectionConfig, protocols: Sequence[str]) -> Assessment:
+    """Detects, and scores under each protocol.
+
+    Args:
+        scores: raw scores with labels and ground truth.
+        config: detection choices.
+        protocols: names from `tc3net.evaluation.PROTOCOLS`; none: video-level classification alone.
+
+    Raises:
+        UserError: unknown protocol, no annotated instances, or different time bases under "reference".
+    """
+    return assess_scored(from_scores("raw scores", scores, config), protocols)

@@ -1,0 +1,175 @@
+"""The run folder: a trained model and everything needed to use it or to train it again.
+
+flags.cfg         every flag, replayable with --flagfile
+run.json          classes, feature size, time base, architecture, detection defaults, seed, data checksum, versions
+metrics.jsonl     one JSON object per logging interval and per evaluation
+checkpoints/      the newest checkpoints        best/   the one with the best evaluation
+tensorboard/      event files
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tc3net.common.config import option
+from tc3net.common.errors import UserError
+from tc3net.common.files import read_json, write_json
+from tc3net.data.schema import Manifest
+from tc3net.data.timebase import TimeBase
+from tc3net.detection import DetectionConfig
+from tc3net.model import ModelConfig, ThreeCNet
+from tc3net.runs.checkpoints import latest, restore_network
+
+CHECKPOINTS = {"last": "checkpoints", "best": "best"}
+
+
+@dataclass(frozen=True)
+class CheckpointChoice:
+    """Which of a run's weights a command uses."""
+
+    checkpoint: str = option(
+        "last", "The last checkpoint, or the one with the best evaluation.", choices=sorted(CHECKPOINTS)
+    )
+    weights: str = option(
+        "averaged",
+        "averaged: the average of the weights where the run has one (--ema_decay, --lookahead_steps, --swa_period), "
+        "else the weights; raw: the weights of the step.",
+        choices=("averaged", "raw"),
+    )
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Contents of `run.json`.
+
+    Attributes:
+        dataset: name of the data set.
+        classes: class names, in the order of the model's outputs.
+        feature_dim: D of one stream.
+        time_base: of the training features; used for videos that bring none of their own.
+        model: architecture.
+        detection: how this run turns scores into detections unless told otherwise.
+        training: every choice that influences the weights, to recognise the same run on resume.
+        versions: of tc3net, TensorFlow, Keras and Python.
+        dataset_checksum: SHA-256 over the checksums of the data set's shards.
+        starts: one entry per start of the training command: command line, git revision, versions.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    feature_dim: int
+    time_base: TimeBase
+    model: ModelConfig
+    detection: DetectionConfig
+    training: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=dict)
+    dataset_checksum: str = ""
+    starts: tuple[dict[str, Any], ...] = ()
+
+
+def save_run(run_dir: str | Path, run: RunInfo) -> None:
+    """Writes `run.json`."""
+    write_json(Path(run_dir) / "run.json", asdict(run))
+
+
+def load_run(run_dir: str | Path) -> RunInfo:
+    """Reads `run.json`.
+
+    Raises:
+        UserError: not a run folder.
+    """
+    path = Path(run_dir) / "run.json"
+    raw = read_json(path, "description of a run, written by `python -m tc3net.train`")
+    try:
+        raw["time_base"] = TimeBase(**raw["time_base"])
+        raw["model"] = ModelConfig(**raw["model"])
+        raw["detection"] = DetectionConfig(**raw["detection"])
+        raw["classes"] = tuple(raw["classes"])
+        raw["starts"] = tuple(raw.get("starts", ()))
+        return RunInfo(**raw)
+    except (AttributeError, KeyError, TypeError, UserError) as error:
+        raise UserError(
+            f"{path}: a field is missing or wrong ({error}); was it written by another version of tc3net? Train again."
+        ) from None
+
+
+def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
+    """Makes the run folder, or recognises it as an earlier part of the same run and notes this start in it.
+
+    Args:
+        run_dir: folder of the run.
+        run: the run to be started.
+
+    Returns:
+        Whether an earlier part is there (to be resumed).
+
+    Raises:
+        UserError: the folder holds another run, or other files.
+    """
+    folder = Path(run_dir)
+    if (folder / "run.json").is_file():
+        earlier = load_run(folder)
+        for name in ("dataset", "classes", "feature_dim", "model", "training"):
+            found, wanted = getattr(earlier, name), getattr(run, name)
+            if found != wanted:
+                raise UserError(
+                    f"{folder} holds a run with another {name}: {_difference(found, wanted)}. "
+                    "Choose another --run_dir, or give the earlier run's flags to resume it."
+                )
+        save_run(folder, replace(earlier, starts=(*earlier.starts, *run.starts)))
+        return True
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty and holds no run. Choose another --run_dir.")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_run(folder, run)
+    return False
+
+
+def _difference(found: Any, wanted: Any) -> str:
+    """The first difference of two equal-typed values, in words."""
+    found, wanted = (vars(v) if hasattr(v, "__dict__") else v for v in (found, wanted))
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        key = next(k for k in {**found, **wanted} if found.get(k) != wanted.get(k))
+        return f"{key} is {found.get(key)!r} there, {wanted.get(key)!r} here"
+    return f"{_shorten(found)} there, {_shorten(wanted)} here"
+
+
+def _shorten(value: Any) -> str:
+    return f"{len(value)} classes beginning {list(value[:3])}" if isinstance(value, tuple) else repr(value)
+
+
+def check_same_classes(run_dir: str | Path, run: RunInfo, dataset_dir: str | Path, manifest: Manifest) -> None:
+    """Raises UserError unless a data set has the run's classes, in its order, and its feature size."""
+    if run.classes != manifest.classes:
+        raise UserError(
+            f"{run_dir} was trained on {_shorten(run.classes)}; {dataset_dir} has {_shorten(manifest.classes)}. "
+            "Give the data set that the run was trained on, or one converted with the same class list."
+        )
+    if run.feature_dim != manifest.feature_dim:
+        raise UserError(
+            f"{run_dir} was trained on {run.feature_dim} features per stream; {dataset_dir} has "
+            f"{manifest.feature_dim}. Convert features of the same extractor."
+        )
+
+
+def load_model(run_dir: str | Path, which: str, weights: str = "averaged") -> tuple[ThreeCNet, RunInfo, str]:
+    """The trained model of a run folder.
+
+    Args:
+        run_dir: folder of the run.
+        which: "last" or "best".
+        weights: "averaged" or "raw", see `CheckpointChoice`.
+
+    Returns:
+        The model with its weights, the run's description, and where the weights are from, in words.
+
+    Raises:
+        UserError: no run there, or no such checkpoint.
+    """
+    run = load_run(run_dir)
+    model = ThreeCNet(len(run.classes), run.feature_dim, run.model)
+    path = latest(Path(run_dir) / CHECKPOINTS[which])
+    averaged = restore_network(path, model, weights)
+    return model, run, f"{path} (averaged weights)" if averaged else path

@@ -1,0 +1,1 @@
+"""The exported SavedModel: signatures, checks of requests, warm-up, the files that a server needs beside it."""

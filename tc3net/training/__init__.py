@@ -1,0 +1,1 @@
+"""The training loop, and who watches it: strategies, observers, logs, TensorBoard, validation, selection."""

@@ -1,0 +1,108 @@
+"""Where detections and ground truth come from, and that each way gives the same numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.annotations import AnnotationSet, Instance, VideoRecord
+from data_prep.to_json import to_json
+from tc3net.common.errors import UserError
+from tc3net.data.pipeline import open_split
+from tc3net.data.timebase import TimeBase
+from tc3net.detection import DetectionConfig
+from tc3net.evaluation import average_recall
+from tc3net.inference.scorer import Scorer, save_scores, score_videos
+from tc3net.intervals.annotations_json import load_annotations
+from tc3net.intervals.columns import AnnotatedVideos
+from tc3net.model import ThreeCNet
+from tc3net.results.assessment import assess_scored, segment_grid
+from tc3net.results.folder import write_evaluation
+from tc3net.results.sources import annotated_videos, from_detections, from_scores, load_folder, read_annotated_videos
+
+PROTOCOLS = ("thumos14", "reference", "activitynet")
+
+
+@pytest.fixture
+def evaluated(dataset_dir: Path, tmp_path: Path) -> Path:
+    """The folder of an evaluation of an untrained model."""
+    scores = score_videos(Scorer(ThreeCNet(3, 4)), open_split(dataset_dir, "test"))
+    config = DetectionConfig(video_scores="sum")
+    scored = from_scores("model", scores, config)
+    folder = tmp_path / "run" / "evaluation"
+    save_scores(folder / "raw_scores.npz", scores)
+    recall = average_recall(scored.annotated.truth, scored.detections)
+    assessment = assess_scored(scored, PROTOCOLS, resamples=100)
+    write_evaluation(folder, scored, assessment, recall, subset="test", facts={"detection": vars(config)})
+    return folder
+
+
+def same(a: AnnotatedVideos, b: AnnotatedVideos) -> None:
+    assert (a.dataset, a.time_bases) == (b.dataset, b.time_bases)
+    np.testing.assert_array_equal(a.duration_s, b.duration_s)
+    for name, value in vars(a.truth).items():
+        np.testing.assert_array_equal(getattr(b.truth, name), value, err_msg=name)
+
+
+def test_ground_truth_is_the_same_from_records_scores_and_json(dataset_dir: Path, evaluated: Path) -> None:
+    scores = score_videos(Scorer(ThreeCNet(3, 4)), open_split(dataset_dir, "test"))
+    records = read_annotated_videos(dataset_dir, "test")
+    assert len(records.truth) > 5 and len(records.truth.ambiguous_video) == 1
+    same(annotated_videos(scores), records)
+    same(records, load_annotations(evaluated / "ground_truth.json", "test"))
+    with pytest.raises(UserError, match="no videos in a subset 'val'"):
+        read_annotated_videos(dataset_dir, "val")
+
+
+def test_detections_score_the_same_from_the_model_its_file_and_its_folder(dataset_dir: Path, evaluated: Path) -> None:
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    folder = load_folder(evaluated.parent)  # the run holds it as `evaluation`
+    assert folder.name == str(evaluated.parent)
+    file = from_detections(evaluated / "detections.json", read_annotated_videos(dataset_dir, "test"))
+    assert file.videos is None and file.out_of_scope is not None
+    for scored in (folder, file):
+        found = assess_scored(scored, PROTOCOLS, resamples=100).as_dict(scored.annotated.truth.classes)
+        assert found["localization"] == metrics["localization"]
+    assert folder.videos is not None and folder.videos.scores.sum(axis=1) == pytest.approx(3)  # the settings' "sum"
+    assessment = assess_scored(file, PROTOCOLS)
+    assert assessment.classification is None and "classification/mAP" not in assessment.scalars()
+    assert "classification" not in assessment.summary() and not assessment.intervals
+    for name in ("summary", *(f"per_class_{protocol}" for protocol in PROTOCOLS)):
+        for ending in ("csv", "md", "tex"):
+            assert (evaluated / "tables" / f"{name}.{ending}").read_text()
+
+
+def test_folders_without_an_evaluation_are_refused(evaluated: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no detections.json found there .* Run `python -m tc3net.evaluate`"):
+        load_folder(tmp_path)
+    (evaluated / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match="no detection settings"):
+        load_folder(evaluated)
+    (evaluated / "raw_scores.npz").unlink()
+    assert load_folder(evaluated).videos is None
+    (evaluated / "ground_truth.json").unlink()
+    with pytest.raises(UserError, match=r"ground_truth\.json: cannot be read"):
+        load_folder(evaluated)
+
+
+def test_an_unknown_segment_grid_is_that_of_thumos14(dataset_dir: Path) -> None:
+    truth = read_annotated_videos(dataset_dir, "test").truth
+    assert segment_grid(AnnotatedVideos("x", truth, np.zeros(0))) == TimeBase()
+    assert segment_grid(AnnotatedVideos("x", truth, np.zeros(0), (TimeBase(30),))) == TimeBase(30)
+
+
+def test_any_annotation_format_becomes_json_that_evaluation_reads(tmp_path: Path) -> None:
+    videos = (
+        VideoRecord("a", "test", 12.5, ("Jump",), (Instance(1.0, 2.0, "Jump"),), True, ((3.0, 4.0),)),
+        VideoRecord("b", "test", float("nan"), (), (), True),
+        VideoRecord("c", "test", 9.0, ("Run",), (), False),
+    )
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(to_json(AnnotationSet(("Run", "Jump"), videos)), allow_nan=False))
+    read = load_annotations(path, "test")
+    assert read.truth.classes == ("Run", "Jump") and read.truth.video_ids == ("a", "b")
+    assert read.truth.label.tolist() == [1] and read.truth.ambiguous_start_s.tolist() == [3.0]
+    assert read.duration_s[0] == 12.5 and np.isnan(read.duration_s[1])

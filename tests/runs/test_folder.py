@@ -1,0 +1,95 @@
+"""The run folder: who may use it, and what is read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from tc3net.common.errors import UserError
+from tc3net.data.schema import Manifest
+from tc3net.data.timebase import TimeBase
+from tc3net.detection import DetectionConfig
+from tc3net.model import ModelConfig
+from tc3net.runs.folder import RunInfo, check_same_classes, claim_run_dir, load_run
+
+RUN = RunInfo(
+    dataset="d",
+    classes=("a", "b"),
+    feature_dim=4,
+    time_base=TimeBase(fps=30.0),
+    model=ModelConfig(dropout=0.5),
+    detection=DetectionConfig(min_segments=2),
+    training={"seed": 1, "learning_rate": 0.1},
+)
+
+
+def test_a_new_folder_is_claimed_and_read_back(tmp_path: Path) -> None:
+    assert claim_run_dir(tmp_path / "new" / "run", RUN) is False
+    assert load_run(tmp_path / "new" / "run") == RUN
+
+
+def test_the_same_run_resumes_also_with_other_detection_settings(tmp_path: Path) -> None:
+    claim_run_dir(tmp_path, RUN)
+    assert claim_run_dir(tmp_path, dataclasses.replace(RUN, detection=DetectionConfig())) is True
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ("a", "c")}, "another classes"),
+        ({"training": {"seed": 2, "learning_rate": 0.1}}, "seed is 1 there, 2 here"),
+        ({"model": ModelConfig()}, "dropout is 0.5 there, 0.7 here"),
+        ({"feature_dim": 8}, "4 there, 8 here"),
+    ],
+)
+def test_another_run_is_refused_and_left_alone(tmp_path: Path, change: dict, message: str) -> None:
+    claim_run_dir(tmp_path, RUN)
+    with pytest.raises(UserError, match=message):
+        claim_run_dir(tmp_path, dataclasses.replace(RUN, **change))
+    assert load_run(tmp_path) == RUN
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match="not empty and holds no run"):
+        claim_run_dir(tmp_path, RUN)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_without_run_and_a_foreign_description_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"run\.json: no such file"):
+        load_run(tmp_path)
+    (tmp_path / "run.json").write_text('{"classes": []}')
+    with pytest.raises(UserError, match=r"run\.json: a field is missing"):
+        load_run(tmp_path)
+
+
+def test_a_data_set_with_other_classes_or_features_is_refused() -> None:
+    manifest = Manifest("d", ("a", "b"), (), 4, "float32", TimeBase(), {})
+    check_same_classes("run", RUN, "data", manifest)
+    with pytest.raises(UserError, match=r"trained on 2 classes .*data has 3 classes"):
+        check_same_classes("run", RUN, "data", dataclasses.replace(manifest, classes=("a", "b", "c")))
+    with pytest.raises(UserError, match="4 features per stream; data has 8"):
+        check_same_classes("run", RUN, "data", dataclasses.replace(manifest, feature_dim=8))
+
+
+def test_every_start_is_noted(tmp_path: Path) -> None:
+    starts = [{"command_line": "python -m tc3net.train", "git_revision": name} for name in ("a", "b")]
+    for start in starts:
+        claim_run_dir(tmp_path, dataclasses.replace(RUN, starts=(start,), dataset_checksum="00"))
+    assert load_run(tmp_path) == dataclasses.replace(RUN, starts=tuple(starts), dataset_checksum="00")
+
+
+def test_a_description_without_provenance_is_read_and_resumed(tmp_path: Path) -> None:
+    """As earlier versions wrote it."""
+    claim_run_dir(tmp_path, RUN)
+    path = tmp_path / "run.json"
+    raw = json.loads(path.read_text())
+    del raw["starts"], raw["dataset_checksum"]
+    path.write_text(json.dumps(raw))
+    assert load_run(tmp_path) == RUN
+    assert claim_run_dir(tmp_path, dataclasses.replace(RUN, starts=({"git_revision": "c"},))) is True
+    assert load_run(tmp_path).starts == ({"git_revision": "c"},)

@@ -1,0 +1,1 @@
+"""Helpers of the tests: oracles, cases, stand-ins, processes. No test imports another test."""
