@@ -33,7 +33,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks.work_folder import work_folder
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.training.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS
@@ -191,7 +192,8 @@ def make_pipeline(dataset: Path) -> Callable[[bool], float]:
     """
     import tensorflow as tf
 
-    from tc3net.data.pipeline import InputConfig, open_split, training_batches
+    from tc3net.data.pipeline import InputConfig, training_batches
+    from tc3net.data.split import open_split
 
     split = open_split(dataset, SUBSET)
     config = InputConfig(batch_size=min(32, split.num_videos), batches="full")
@@ -280,5 +282,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -27,7 +27,7 @@ import tensorflow as tf
 from absl import flags
 
 from data_prep.simulation.simulator import Simulator, SimulatorConfig
-from tc3net.common.errors import run_main
+from tc3net.common.command import run_main
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.evaluation import (
@@ -38,7 +38,7 @@ from tc3net.evaluation import (
     format_table,
     match_localization,
 )
-from tc3net.inference.scorer import RawScores
+from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import Detections, GroundTruth
 
 FLAGS = flags.FLAGS
@@ -178,5 +178,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -33,7 +33,7 @@ from absl import flags
 
 from benchmarks.timing import matmul_floor, median_ratio, seconds
 from tc3net import __version__
-from tc3net.common.errors import run_main
+from tc3net.common.command import run_main
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect, mixed_tcam, video_scores
 from tc3net.export import export
@@ -192,5 +192,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -31,11 +31,12 @@ from benchmarks.batches import random_batch, thumos14_lengths
 from benchmarks.convert import peak_rss_mb
 from benchmarks.work_folder import work_folder
 from tc3net import __version__
-from tc3net.common.errors import run_main
+from tc3net.common.command import run_main
 from tc3net.common.files import sha256_of
 from tc3net.data import schema
 from tc3net.data.cache import TrainingSource
-from tc3net.data.pipeline import InputConfig, open_split
+from tc3net.data.pipeline import InputConfig
+from tc3net.data.split import open_split
 from tc3net.data.timebase import TimeBase
 from tc3net.model import ThreeCNet
 from tc3net.training.host_memory import keep_freed_memory
@@ -163,5 +164,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -30,7 +30,7 @@ from absl import flags
 from benchmarks.batches import random_batch, thumos14_lengths
 from benchmarks.timing import matmul_floor, median_ratio, seconds
 from tc3net import __version__
-from tc3net.common.errors import run_main
+from tc3net.common.command import run_main
 from tc3net.losses.center_update import update_centers
 from tc3net.model import STREAMS, ModelConfig, ThreeCNet
 from tc3net.training.host_memory import keep_freed_memory
@@ -185,5 +185,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -16,7 +16,8 @@ from data_prep.conversion.pipeline import ConvertOptions, convert_with
 from data_prep.convert import define_flags as define_convert_flags
 from data_prep.convert import options_from_flags
 from tc3net.common.beam_support import define_beam_flag, import_beam
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.data.schema import Manifest
 
 
@@ -56,5 +57,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
-    run_main(main)
+    run_main(main, define_flags)

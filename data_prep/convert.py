@@ -15,7 +15,8 @@ from data_prep.annotations import read_class_file
 from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.inputs import options as inputs
 from data_prep.inputs.options import define_input_flags, input_options
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.data.schema import FEATURE_DTYPES
 
 
@@ -89,5 +90,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
-    run_main(main)
+    run_main(main, define_flags)

@@ -21,7 +21,8 @@ from data_prep.inputs.options import define_input_flags, input_options, open_inp
 from data_prep.inspection.findings import Inspection, inspect_annotations, inspect_dataset, inspect_inputs, to_json
 from data_prep.inspection.page import page
 from data_prep.inspection.text import screen
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path, write_json
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME
 from tc3net.data.timebase import TimeBase
@@ -134,5 +135,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
-    run_main(main, positional="PATH")
+    run_main(main, define_flags, positional="PATH")

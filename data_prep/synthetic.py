@@ -21,7 +21,8 @@ from data_prep.annotations import AnnotationSet, VideoRecord
 from data_prep.inputs.layouts import read_annotations
 from data_prep.output.folders import existing_marker, is_safe_name, require_only, staged_folder
 from data_prep.simulation.simulator import SIMULATED_MARKER, STREAMS, Simulator, SimulatorConfig
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
 from tc3net.data.timebase import TimeBase
 
@@ -244,5 +245,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
-    run_main(main)
+    run_main(main, define_flags)

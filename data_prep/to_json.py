@@ -16,7 +16,8 @@ from absl import flags
 
 from data_prep.annotations import AnnotationSet, VideoRecord
 from data_prep.inputs.layouts import FORMATS, read_annotations
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
 
 FLAGS = flags.FLAGS
@@ -75,5 +76,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -13,7 +13,8 @@ import numpy as np
 from absl import flags
 
 from studies.counting_tables import BASE, Runs, gains, grouped, read_results
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
 
 matplotlib.use("Agg")
@@ -124,5 +125,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -27,11 +27,12 @@ from studies.counting_data import SIMULATORS, dataset_of
 from studies.counting_tables import summary
 from studies.frame_supervision import FrameSupervised
 from studies.tcam_shape import shape
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.data.cache import TrainingSource
 from tc3net.data.holdout import divide
-from tc3net.data.pipeline import Split, open_split
 from tc3net.data.sampling import InputConfig
+from tc3net.data.split import Split, open_split
 from tc3net.detection import DetectionConfig
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.losses import LossConfig
@@ -195,5 +196,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.experiments.ablation import percent
 
 FLAGS = flags.FLAGS
@@ -92,5 +93,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.training.metrics_log import read_metrics
 
 FLAGS = flags.FLAGS
@@ -64,5 +65,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -18,12 +18,13 @@ import tensorflow as tf
 from absl import flags
 
 from tc3net.common import config as config_module
+from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig, class_gate, detect_videos, mixed_tcam
 from tc3net.evaluation import evaluate_localization
 from tc3net.experiments.tuning import SPACE
-from tc3net.inference.scorer import RawScores, load_scores
+from tc3net.inference.raw_scores import RawScores, load_scores
 from tc3net.ops.ragged import top_k_mean
 
 FLAGS = flags.FLAGS
@@ -92,5 +93,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

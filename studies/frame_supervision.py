@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from studies.tcam_shape import action_segments
 from tc3net import losses
-from tc3net.data.pipeline import Split
+from tc3net.data.split import Split
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.model import ThreeCNet
 from tc3net.ops import ragged

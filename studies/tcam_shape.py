@@ -17,11 +17,13 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from tc3net.common.errors import UserError, run_main
-from tc3net.data.pipeline import open_split
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
+from tc3net.data.split import open_split
 from tc3net.data.timebase import boundaries_s
 from tc3net.detection import DetectionConfig, detect_videos, thresholds, tracks_of
-from tc3net.inference.scorer import RawScores, Scorer, score_videos
+from tc3net.inference.raw_scores import RawScores
+from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.losses import LossConfig, estimated_counts
 from tc3net.runs.folder import load_model
 
@@ -105,5 +107,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -22,17 +22,19 @@ from absl import flags
 
 from tc3net import train
 from tc3net.common import config as config_module
+from tc3net.common.command import run_main
 from tc3net.common.config import define_flags
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.errors import UserError
 from tc3net.common.files import read_json, write_json
 from tc3net.common.interruption import Interruptions
-from tc3net.data.pipeline import open_split
+from tc3net.data.split import open_split
 from tc3net.evaluation import average_recall
 from tc3net.experiments.ablation import FULL, VARIANTS, Results, write_report
-from tc3net.inference.scorer import Scorer, save_scores, score_videos
+from tc3net.inference.raw_scores import save_scores
+from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.results.assessment import assess_scored, check_protocols, selection_tag
-from tc3net.results.folder import write_evaluation, write_text
-from tc3net.results.sources import RAW_SCORES, from_scores
+from tc3net.results.folder import RAW_SCORES, write_evaluation, write_text
+from tc3net.results.sources import from_scores
 from tc3net.runs.folder import CheckpointChoice, load_model, load_run
 from tc3net.runs.provenance import dataset_checksum, versions
 
@@ -207,5 +209,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -19,7 +19,8 @@ from typing import Any
 
 from absl import flags
 
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.training.metrics_log import read_metrics
 
 FLAGS = flags.FLAGS
@@ -135,5 +136,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -20,9 +20,10 @@ import numpy as np
 from absl import flags
 
 from tc3net.common import config as config_module
+from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError, run_main
-from tc3net.data.pipeline import open_split
+from tc3net.common.errors import UserError
+from tc3net.data.split import open_split
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import (
@@ -39,20 +40,22 @@ from tc3net.evaluation import (
     match_localization,
     proposals_line,
 )
-from tc3net.inference.scorer import RawScores, Scorer, load_scores, save_scores, score_videos
+from tc3net.inference.raw_scores import RawScores, load_scores, save_scores
+from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.intervals.annotations_json import load_annotations
 from tc3net.intervals.columns import AnnotatedVideos
+from tc3net.intervals.from_dataset import read_annotated_videos
 from tc3net.results.assessment import assess_scored, check_protocols, segment_grid
-from tc3net.results.folder import FIGURE_TIOU, write_analysis, write_comparison, write_evaluation
-from tc3net.results.sources import (
+from tc3net.results.folder import (
     DETECTIONS,
+    FIGURE_TIOU,
     RAW_SCORES,
-    Scored,
-    from_detections,
-    from_scores,
     load_folder,
-    read_annotated_videos,
+    write_analysis,
+    write_comparison,
+    write_evaluation,
 )
+from tc3net.results.sources import Scored, from_detections, from_scores
 from tc3net.runs.folder import CheckpointChoice, check_same_classes, load_model, load_run
 from tc3net.runs.provenance import versions
 
@@ -250,5 +253,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -22,8 +22,9 @@ import keras
 from absl import flags
 
 from tc3net.common import config as config_module
+from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig
 from tc3net.runs.folder import CheckpointChoice, RunInfo, load_model
 from tc3net.runs.provenance import versions
@@ -124,5 +125,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -23,20 +23,23 @@ import numpy as np
 from absl import flags
 
 from tc3net.common import config as config_module
+from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.errors import UserError
 from tc3net.common.interruption import Interruptions
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.inference.new_videos import collect_videos, score_features
-from tc3net.inference.scorer import RawScores, Scorer
+from tc3net.inference.raw_scores import RawScores
+from tc3net.inference.scorer import Scorer
 from tc3net.intervals.activitynet_json import load_instances, save_detections
 from tc3net.intervals.columns import AnnotatedVideos, Detections, GroundTruth
 from tc3net.prediction.follow import FollowConfig, JoinedFiles, StreamDetector, follow_files
-from tc3net.prediction.tasks import DatasetChoice, Scoring, Task, merge_tasks, run_task
+from tc3net.prediction.tasks import Task, merge_tasks, run_task
 from tc3net.report import ReportInput, facts_of, write_report
 from tc3net.runs.folder import CheckpointChoice, RunInfo, load_model, load_run
 from tc3net.runs.provenance import versions
+from tc3net.runs.scoring import DatasetChoice, Scoring
 from tc3net.visualization.curves import CurveSource, video_tracks
 from tc3net.visualization.timeline import plot_timeline
 
@@ -208,5 +211,4 @@ def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -21,11 +21,13 @@ from absl import flags
 
 from tc3net.common import config as config_module
 from tc3net.common.beam_support import define_beam_flag, import_beam, pipeline_options, read_outcomes
+from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig
-from tc3net.prediction.tasks import DatasetChoice, Scoring, Task
+from tc3net.prediction.tasks import Task
 from tc3net.runs.folder import CheckpointChoice, load_run
+from tc3net.runs.scoring import DatasetChoice, Scoring
 
 FLAGS = flags.FLAGS
 
@@ -95,5 +97,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

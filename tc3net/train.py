@@ -18,12 +18,15 @@ import tensorflow as tf
 from absl import flags
 
 from tc3net.common import config as config_module
+from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
 from tc3net.data.holdout import divide
-from tc3net.data.pipeline import InputConfig, open_split
+from tc3net.data.pipeline import InputConfig
+from tc3net.data.sampling import check_divisible
 from tc3net.data.schema import Manifest
+from tc3net.data.split import open_split
 from tc3net.detection import DetectionConfig
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
@@ -34,7 +37,7 @@ from tc3net.runs.folder import RunInfo, claim_run_dir
 from tc3net.runs.provenance import dataset_checksum, start_record, versions
 from tc3net.training.host_memory import keep_freed_memory
 from tc3net.training.selection import SelectionConfig
-from tc3net.training.strategies import check_divisible, is_chief, make_strategy
+from tc3net.training.strategies import is_chief, make_strategy
 from tc3net.training.tensorboard_log import SELECTION_TAG, RunCard, TensorBoardConfig, TensorBoardLog, markdown_table
 from tc3net.training.trainer import Trainer, TrainerConfig
 from tc3net.training.validation import HELD_OUT_TAG, Validation, describe_selection
@@ -282,5 +285,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -17,14 +17,16 @@ from pathlib import Path
 from absl import flags
 
 from tc3net.common import config as config_module
+from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path, write_json
 from tc3net.data.holdout import divide
-from tc3net.data.pipeline import Split, open_split
+from tc3net.data.split import Split, open_split
 from tc3net.detection import DetectionConfig
 from tc3net.experiments.tuning import OBJECTIVES, Objective, Trial, changed_settings, gain, open_axes, search
-from tc3net.inference.scorer import RawScores, Scorer, load_scores, score_videos
+from tc3net.inference.raw_scores import RawScores, load_scores
+from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.results.assessment import check_protocols
 from tc3net.runs.folder import CheckpointChoice, RunInfo, check_same_classes, load_model, load_run
 
@@ -198,5 +200,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, VideoRecord
+from data_prep.checks.counts import video_end_s
 from data_prep.checks.feature_facts import FeatureFacts, examine, same_features
 from data_prep.checks.rules import ERROR, Problem
 from data_prep.checks.similar_ids import difference, similar_ids
@@ -194,22 +195,6 @@ def _check_together(annotations: AnnotationSet, features: Mapping[str, FeatureFa
         for name in annotations.classes:
             if name not in names:
                 yield Problem(f"{name} ({subset})", "class_missing", f"no video of {subset!r} has class {name!r}")
-
-
-def video_end_s(record: VideoRecord, features_s: float | None) -> float:
-    """Second at which a video ends: the later of its stated duration and what its features cover.
-
-    Features that cover more than the stated duration show that the video goes on.
-
-    Args:
-        record: the annotation.
-        features_s: seconds that the features cover; None when they are not usable.
-
-    Returns:
-        Seconds; infinity when neither is known.
-    """
-    stated_s = record.duration_s if math.isfinite(record.duration_s) else 0.0
-    return max(stated_s, features_s or 0.0) or math.inf
 
 
 def check_record(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from data_prep.annotations import VideoRecord
-from data_prep.checks.judge import Findings, video_end_s
+from data_prep.checks.counts import count_instances, video_end_s
+from data_prep.checks.judge import Findings
 from data_prep.checks.rules import ERROR, RULES, Problem
-from data_prep.conversion.writer import count_instances
 from tc3net.data.schema import Manifest
 from tc3net.data.timebase import TimeBase
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.annotations import VideoRecord
-from data_prep.checks.judge import video_end_s
+from data_prep.checks.counts import count_instances, video_end_s
 from data_prep.conversion.workers import named
 from data_prep.features import FeatureReader
 from data_prep.features.read_ahead import ReadAhead
@@ -22,32 +21,6 @@ from tc3net.common.errors import UserError
 from tc3net.common.files import sha256_of
 from tc3net.data.schema import Manifest, VideoExample, encode
 from tc3net.data.timebase import TimeBase
-
-
-def count_instances(record: VideoRecord, counted_classes: frozenset[str], end_s: float) -> dict[str, int]:
-    """The instance counts that are known, per class that occurs.
-
-    Explicit counts are taken as they are. Otherwise the instances are counted: exact duplicates once, and not at all
-    instances of zero length or that start after the end of the video. These are slips of an annotator, and an
-    inflated count would teach the model a number that cannot be seen.
-
-    Args:
-        record: the annotation of one video.
-        counted_classes: classes whose instances the data set annotates.
-        end_s: second at which the video ends.
-
-    Returns:
-        Class name -> count >= 1. A class of `record.present` that is missing here has an unknown count: it occurs,
-        but no (valid) instance says how often.
-    """
-    if record.counts is not None:
-        counts = dict(record.counts)
-    elif record.instances_known:
-        visible = (item for item in set(record.instances) if item.start_s < min(item.end_s, end_s))
-        counts = dict(Counter(item.label for item in visible))
-    else:
-        counts = {}
-    return {label: count for label, count in counts.items() if count > 0 and label in counted_classes}
 
 
 def to_example(

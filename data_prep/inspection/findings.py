@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.annotations import AnnotationSet
-from data_prep.checks.judge import Findings, judge, validate, video_end_s
+from data_prep.checks.counts import count_instances, video_end_s
+from data_prep.checks.judge import Findings, judge, validate
 from data_prep.checks.rules import ERROR, RULES, Problem
-from data_prep.conversion.writer import count_instances
 from data_prep.inputs.options import Inputs
 from data_prep.inspection.distributions import VideoFacts, describe
 from data_prep.inspection.verify import verify

@@ -15,10 +15,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord
+from data_prep.checks.counts import count_instances, video_end_s
 from data_prep.checks.feature_facts import FeatureFacts, examine
-from data_prep.checks.judge import Findings, judge, video_end_s
+from data_prep.checks.judge import Findings, judge
 from data_prep.checks.rules import ERROR, Problem
-from data_prep.conversion.writer import count_instances
 from data_prep.features import check_features
 from data_prep.output.folders import is_safe_name
 from tc3net.common.errors import UserError

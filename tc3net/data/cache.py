@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tc3net.data.pipeline import Split, evaluation_batches, readable, training_batches
-from tc3net.data.sampling import InputConfig, draw_crop, draw_videos, endless
-from tc3net.training.strategies import check_divisible
+from tc3net.data.pipeline import evaluation_batches, training_batches
+from tc3net.data.sampling import InputConfig, check_divisible, draw_crop, draw_videos, endless
+from tc3net.data.split import Split, readable
 
 CACHES = ("none", "host", "device")
 _TARGETS = ("labels", "counts", "counts_known")

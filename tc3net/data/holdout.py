@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.data import schema
-from tc3net.data.pipeline import Split, readable
+from tc3net.data.split import Split, readable
 
 
 def position_of(video_id: str, seed: int) -> float:

@@ -117,3 +117,12 @@ def draw_videos(
 def endless(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Says that a dataset never ends, so that a strategy need not ask all replicas before each step."""
     return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+
+def check_divisible(batch_size: int, num_replicas: int) -> None:
+    """Raises UserError unless the global batch can be shared equally among the replicas."""
+    if batch_size % num_replicas:
+        raise UserError(
+            f"--batch_size={batch_size} cannot be divided among {num_replicas} devices. "
+            f"Choose a multiple of {num_replicas}, or --strategy=one_device."
+        )

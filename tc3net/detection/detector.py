@@ -12,7 +12,7 @@ from tc3net.detection.config import DetectionConfig
 from tc3net.detection.proposals import local_score, propose
 from tc3net.detection.suppression import hard_nms, soft_nms
 from tc3net.detection.tracks import class_gate, log_probabilities, mixed_tcam, thresholds, tracks_of
-from tc3net.inference.scorer import RawScores
+from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import Detections
 from tc3net.ops import ragged
 

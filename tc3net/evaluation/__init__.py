@@ -27,7 +27,7 @@ from tc3net.evaluation.comparison import (
     compare,
     compare_classification,
 )
-from tc3net.evaluation.error_types import TYPES, ErrorAnalysis, analyse_errors, corrected_map, error_types
+from tc3net.evaluation.error_analysis import TYPES, ErrorAnalysis, analyse_errors, corrected_map, error_types
 from tc3net.evaluation.matches import Matches
 from tc3net.evaluation.matching import (
     Intervals,

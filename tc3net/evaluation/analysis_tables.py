@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tc3net.evaluation.comparison import ClassificationComparison, Comparison, Difference
-from tc3net.evaluation.error_types import GROUPS, TYPES, ErrorAnalysis
+from tc3net.evaluation.error_analysis import GROUPS, TYPES, ErrorAnalysis
 from tc3net.evaluation.proposal_recall import AverageRecall
 from tc3net.evaluation.sensitivity import SensitivityAnalysis
 from tc3net.evaluation.tables import Cell, Table

@@ -18,7 +18,7 @@ from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.evaluation import Bootstrap, Matches, match_localization
 from tc3net.evaluation.resampling import resampled_ap
-from tc3net.inference.scorer import RawScores
+from tc3net.inference.raw_scores import RawScores
 from tc3net.results.assessment import segment_grid
 from tc3net.results.sources import annotated_videos
 

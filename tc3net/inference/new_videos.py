@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
-from tc3net.inference.scorer import RawScores, Scorer
+from tc3net.inference.raw_scores import RawScores
+from tc3net.inference.scorer import Scorer
 from tc3net.intervals.columns import GroundTruth
 
 

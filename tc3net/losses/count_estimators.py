@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tc3net.ops import ragged
+from tc3net.ops import filters, ragged
 
 ESTIMATORS = ("edges", "runs", "peaks", "mass")
 # Where a T-CAM varies by less, the soft threshold stops getting steeper, and so do the gradients.
@@ -42,11 +42,11 @@ def count_instances(
     Returns:
         [N, C], of the T-CAM's dtype; 0 for a video without segments.
     """
-    smoothed = ragged.gaussian_over_time(tcam, smoothing) if smoothing > 0 else tcam
+    smoothed = filters.gaussian_over_time(tcam, smoothing) if smoothing > 0 else tcam
     above = decision(smoothed, temperature)
     p, row_ids = tf.sigmoid(above.flat_values), above.value_rowids()
     if estimator in ("edges", "runs"):
-        before = ragged.shifted(p, row_ids, 1, fill=0.0)
+        before = filters.shifted(p, row_ids, 1, fill=0.0)
         counted = tf.nn.relu(p - before) if estimator == "edges" else p * (1.0 - before)
     elif estimator == "peaks":
         counted = p * _share_of_window(above, length)
@@ -85,5 +85,5 @@ def _share_of_window(above: tf.RaggedTensor, length: int) -> tf.Tensor:
     flat, row_ids = above.flat_values, above.value_rowids()
     weight = tf.exp(tf.clip_by_value(flat, -60.0, 60.0))  # in float32's range
     reach = length // 2
-    window = [ragged.shifted(weight, row_ids, step, fill=0.0) for step in range(-reach, reach + 1)]
+    window = [filters.shifted(weight, row_ids, step, fill=0.0) for step in range(-reach, reach + 1)]
     return weight / tf.add_n(window)

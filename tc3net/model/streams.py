@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-CONV_KERNEL, CONV_DILATION = 13, 2  # Sec. 4.1
+from tc3net.ops.filters import CONV_KERNEL, temporal_convolution
 
 
 @keras.utils.register_keras_serializable("tc3net")
@@ -133,29 +133,3 @@ class FusedTcam(keras.layers.Layer):
             fused = temporal_convolution(fused, tf.convert_to_tensor(self.kernel), row_ids)
             fused = tf.nn.relu(fused) if self.relu else fused
         return fused
-
-
-def temporal_convolution(rows: tf.Tensor, kernel: tf.Tensor, row_ids: tf.Tensor) -> tf.Tensor:
-    """Depthwise dilated convolution over time, "same" padding with zeros, each video by itself.
-
-    The rows of all videos lie one after the other; a tap that would reach into a neighbouring video reads zero.
-
-    Args:
-        rows: [R, C].
-        kernel: [taps, C], taps odd; cross-correlation as in Keras and the reference.
-        row_ids: [R] int64, the video of each row, ascending.
-
-    Returns:
-        [R, C].
-    """
-    num_rows, taps = tf.shape(rows)[0], int(kernel.shape[0])
-    reach = CONV_DILATION * (taps // 2)
-    padded = tf.pad(rows, [[reach, reach], [0, 0]])  # [R, C] -> [R + 2 reach, C]
-    padded_ids = tf.pad(row_ids, [[reach, reach]], constant_values=-1)
-    shifted = []
-    for tap in range(taps):
-        offset = CONV_DILATION * tap
-        same_video = padded_ids[offset : offset + num_rows] == row_ids
-        window = padded[offset : offset + num_rows] * kernel[tap]
-        shifted.append(tf.where(same_video[:, tf.newaxis], window, tf.zeros_like(window)))
-    return tf.add_n(shifted)

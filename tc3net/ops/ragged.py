@@ -9,7 +9,6 @@ counts come from the row lengths, so its amount changes nothing. Every operation
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -74,48 +73,6 @@ def softmax_over_time(values: tf.RaggedTensor) -> tf.RaggedTensor:
     unnormalized = exp_over_time(values)  # [R, ...]
     normalizer = tf.gather(sum_over_time(unnormalized, values), values.value_rowids())
     return values.with_flat_values(unnormalized / normalizer)
-
-
-def shifted(values: tf.Tensor, row_ids: tf.Tensor, steps: int, fill: float) -> tf.Tensor:
-    """The value `steps` segments earlier in the same video (later, where negative).
-
-    Args:
-        values: [R, C] rows of all videos.
-        row_ids: [R] the video of each row, ascending.
-        steps: how far.
-        fill: value where the video has no such segment.
-
-    Returns:
-        [R, C].
-    """
-    rows, ahead, behind = tf.shape(values)[0], max(steps, 0), max(-steps, 0)
-    moved = tf.pad(values, [[ahead, behind], [0, 0]])[behind : behind + rows]
-    moved_ids = tf.pad(row_ids, [[ahead, behind]], constant_values=-1)[behind : behind + rows]
-    inside = tf.equal(moved_ids, row_ids)[:, tf.newaxis]
-    return tf.where(inside, moved, tf.constant(fill, values.dtype))
-
-
-def gaussian_over_time(values: tf.RaggedTensor, sigma: float) -> tf.RaggedTensor:
-    """Weighted means over the neighbouring segments of the same video.
-
-    The window reaches ⌈3 sigma⌉ segments to each side; where the video ends, the weights of the segments that are there
-    are divided by their sum.
-
-    Args:
-        values: [N, (s), C] ragged.
-        sigma: in segments, above 0.
-
-    Returns:
-        Same shape.
-    """
-    flat, row_ids = values.flat_values, values.value_rowids()
-    reach = math.ceil(3 * sigma)
-    total, weights = tf.zeros_like(flat), tf.zeros_like(flat[:, :1])
-    for step in range(-reach, reach + 1):
-        weight = math.exp(-0.5 * (step / sigma) ** 2)
-        total += weight * shifted(flat, row_ids, step, fill=0.0)
-        weights += weight * shifted(tf.ones_like(flat[:, :1]), row_ids, step, fill=0.0)
-    return values.with_flat_values(total / weights)
 
 
 def top_k_count(lengths: tf.Tensor, divisor: int, rounding: str) -> tf.Tensor:

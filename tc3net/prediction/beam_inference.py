@@ -15,7 +15,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from tc3net.common.beam_support import outcome_line
 from tc3net.common.errors import UserError
-from tc3net.prediction.tasks import Opened, Scoring, Task, block_results, blocks, write_results
+from tc3net.prediction.tasks import Task, block_results, blocks, write_results
+from tc3net.runs.scoring import Opened, Scoring
 
 # Results of a block of videos; or an error as a value, since Beam would retry the block if it were raised.
 Results = Union[dict[str, Any], UserError, OSError]

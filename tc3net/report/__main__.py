@@ -13,12 +13,13 @@ from pathlib import Path
 
 from absl import flags
 
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.command import run_main
+from tc3net.common.errors import UserError
 from tc3net.report.content import load_input
 from tc3net.report.page import write_report
 from tc3net.report.video_files import VideoFiles
 from tc3net.report.videos import MOST_CLASSES
-from tc3net.results.sources import evaluation_folder
+from tc3net.results.folder import evaluation_folder
 
 FLAGS = flags.FLAGS
 
@@ -47,5 +48,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main, positional="RUN")
+    run_main(main, register_flags, positional="RUN")

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from tc3net.evaluation import Analysis, Bootstrap, LocalizationResult
-from tc3net.visualization import error_figures
+from tc3net.visualization import error_figures, style
 
 # Okabe and Ito's colours; marker and dash differ as well, so that no line is told apart by colour alone.
 _STYLES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", ":"))
@@ -27,7 +27,7 @@ class Chart:
 
 
 def _chart(name: str, text: str, caption: str, draw: Callable[..., Figure], *arguments: Any) -> Chart:
-    encoded = base64.b64encode(error_figures.svg(name, draw, *arguments)).decode()
+    encoded = base64.b64encode(style.svg(name, draw, *arguments)).decode()
     return Chart(f"data:image/svg+xml;base64,{encoded}", text, caption)
 
 

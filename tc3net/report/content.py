@@ -9,10 +9,10 @@ from typing import Any
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import AverageRecall, average_recall
-from tc3net.inference.scorer import RawScores, load_scores
+from tc3net.inference.raw_scores import RawScores, load_scores
 from tc3net.intervals.columns import AnnotatedVideos, Detections
 from tc3net.results.assessment import Assessment, assess_scored
-from tc3net.results.sources import (
+from tc3net.results.folder import (
     METRICS,
     RAW_SCORES,
     detection_settings,

@@ -22,7 +22,7 @@ from tc3net.evaluation import (
     localization_result,
     match_localization,
 )
-from tc3net.inference.scorer import RawScores
+from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import AnnotatedVideos, Detections
 from tc3net.results.sources import Scored, from_scores
 

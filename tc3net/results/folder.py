@@ -8,12 +8,16 @@ analysis/            error analysis (on request)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from tc3net.common.files import atomic_path, write_json
+from tc3net.common.errors import UserError
+from tc3net.common.files import atomic_path, read_json, write_json
+from tc3net.detection import DetectionConfig, video_scores
 from tc3net.evaluation import (
     TYPES,
     Analysis,
@@ -32,11 +36,12 @@ from tc3net.evaluation import (
     summary_tables,
 )
 from tc3net.evaluation.analysis_tables import PROPOSAL_NUMBERS
+from tc3net.inference.raw_scores import load_scores
 from tc3net.intervals.activitynet_json import save_detections
-from tc3net.intervals.annotations_json import save_annotations
+from tc3net.intervals.annotations_json import load_annotations, save_annotations
 from tc3net.results.assessment import Assessment
-from tc3net.results.sources import DETECTIONS, METRICS, TRUTH, Scored
-from tc3net.visualization import error_figures
+from tc3net.results.sources import Scored, VideoScores, from_detections
+from tc3net.visualization import error_figures, style
 
 FIGURE_TIOU = 0.5  # in the thresholds of every protocol
 
@@ -116,7 +121,7 @@ def write_analysis(folder: str | Path, analyses: Sequence[Analysis], dataset: st
             ("sensitivity", error_figures.sensitivity_figure, sensitivity),
             ("missed", error_figures.miss_figure, sensitivity),
         ):
-            error_figures.save(folder, f"{name}_{protocol}", draw, part, FIGURE_TIOU, dataset)
+            style.save(folder, f"{name}_{protocol}", draw, part, FIGURE_TIOU, dataset)
     write_json(folder / "analysis.json", {a.errors.protocol: _analysis_dict(a) for a in analyses})
 
 
@@ -197,3 +202,65 @@ def write_comparison(
 
 def _difference_dict(difference: Difference) -> dict[str, Any]:
     return {name: _plain(np.asarray(value)) for name, value in vars(difference).items()}
+
+
+# What `python -m tc3net.evaluate` writes, and `load_folder` reads.
+DETECTIONS, TRUTH, RAW_SCORES, METRICS = "detections.json", "ground_truth.json", "raw_scores.npz", "metrics.json"
+
+
+def evaluation_folder(path: str | Path) -> Path:
+    """The folder of an evaluation: the one given, or `evaluation` in a run folder.
+
+    Raises:
+        UserError: no evaluation there.
+    """
+    folders = [folder for folder in (Path(path), Path(path) / "evaluation") if (folder / DETECTIONS).is_file()]
+    if not folders:
+        raise UserError(
+            f"{path}: no {DETECTIONS} found there or in its folder evaluation. Run `python -m tc3net.evaluate` for it "
+            "first, or give the file of detections itself with --dataset_dir or --annotations."
+        )
+    return folders[0]
+
+
+def read_metrics_file(folder: Path) -> dict[str, Any]:
+    """metrics.json of an evaluation.
+
+    Raises:
+        UserError: absent, or something else.
+    """
+    metrics = read_json(folder / METRICS, "metrics written by tc3net.evaluate")
+    if not isinstance(metrics, dict):
+        raise UserError(f"{folder / METRICS}: expected metrics written by tc3net.evaluate. Evaluate again.")
+    return metrics
+
+
+def detection_settings(folder: Path) -> DetectionConfig:
+    """How the detections of an evaluation of raw scores were made.
+
+    Raises:
+        UserError: metrics.json does not say.
+    """
+    try:
+        return DetectionConfig(**read_metrics_file(folder)["detection"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / METRICS}: no detection settings found ({error}). Evaluate again.") from None
+
+
+def load_folder(path: str | Path) -> Scored:
+    """What an evaluation left behind: its detections as they are, ground truth, and video-level scores if it has them.
+
+    Args:
+        path: a folder written by `python -m tc3net.evaluate`, or a run folder that holds one as `evaluation`.
+
+    Raises:
+        UserError: no evaluation there, or one of its files is damaged.
+    """
+    folder = evaluation_folder(path)
+    scored = replace(from_detections(folder / DETECTIONS, load_annotations(folder / TRUTH, None)), name=str(path))
+    if not (folder / RAW_SCORES).is_file():
+        return scored
+    scores = load_scores(folder / RAW_SCORES)
+    video_level = video_scores(tf.constant(scores.pooled), detection_settings(folder)).numpy()
+    videos = VideoScores(scores.video_ids, video_level, scores.labels)
+    return replace(scored, videos=videos)

@@ -5,26 +5,18 @@ Ground truth comes with raw scores, from a converted data set (its features are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tc3net.common.errors import UserError
-from tc3net.common.files import read_json
-from tc3net.data import schema
-from tc3net.data.pipeline import open_split, readable
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos, video_scores
-from tc3net.inference.scorer import RawScores, load_scores
+from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.activitynet_json import load_detections, report_lines
-from tc3net.intervals.annotations_json import load_annotations
-from tc3net.intervals.columns import AnnotatedVideos, Detections, GroundTruth
-
-# What `python -m tc3net.evaluate` writes, and `load_folder` reads.
-DETECTIONS, TRUTH, RAW_SCORES, METRICS = "detections.json", "ground_truth.json", "raw_scores.npz", "metrics.json"
+from tc3net.intervals.columns import AnnotatedVideos, Detections
 
 
 @dataclass(frozen=True)
@@ -103,107 +95,3 @@ def from_detections(path: str | Path, annotated: AnnotatedVideos) -> Scored:
     }
     notes = tuple(report_lines(loaded, annotated.truth.classes))
     return Scored(str(path), annotated, loaded.detections, notes=notes, out_of_scope=out_of_scope)
-
-
-def evaluation_folder(path: str | Path) -> Path:
-    """The folder of an evaluation: the one given, or `evaluation` in a run folder.
-
-    Raises:
-        UserError: no evaluation there.
-    """
-    folders = [folder for folder in (Path(path), Path(path) / "evaluation") if (folder / DETECTIONS).is_file()]
-    if not folders:
-        raise UserError(
-            f"{path}: no {DETECTIONS} found there or in its folder evaluation. Run `python -m tc3net.evaluate` for it "
-            "first, or give the file of detections itself with --dataset_dir or --annotations."
-        )
-    return folders[0]
-
-
-def read_metrics_file(folder: Path) -> dict[str, Any]:
-    """metrics.json of an evaluation.
-
-    Raises:
-        UserError: absent, or something else.
-    """
-    metrics = read_json(folder / METRICS, "metrics written by tc3net.evaluate")
-    if not isinstance(metrics, dict):
-        raise UserError(f"{folder / METRICS}: expected metrics written by tc3net.evaluate. Evaluate again.")
-    return metrics
-
-
-def detection_settings(folder: Path) -> DetectionConfig:
-    """How the detections of an evaluation of raw scores were made.
-
-    Raises:
-        UserError: metrics.json does not say.
-    """
-    try:
-        return DetectionConfig(**read_metrics_file(folder)["detection"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / METRICS}: no detection settings found ({error}). Evaluate again.") from None
-
-
-def load_folder(path: str | Path) -> Scored:
-    """What an evaluation left behind: its detections as they are, ground truth, and video-level scores if it has them.
-
-    Args:
-        path: a folder written by `python -m tc3net.evaluate`, or a run folder that holds one as `evaluation`.
-
-    Raises:
-        UserError: no evaluation there, or one of its files is damaged.
-    """
-    folder = evaluation_folder(path)
-    scored = replace(from_detections(folder / DETECTIONS, load_annotations(folder / TRUTH, None)), name=str(path))
-    if not (folder / RAW_SCORES).is_file():
-        return scored
-    scores = load_scores(folder / RAW_SCORES)
-    video_level = video_scores(tf.constant(scores.pooled), detection_settings(folder)).numpy()
-    videos = VideoScores(scores.video_ids, video_level, scores.labels)
-    return replace(scored, videos=videos)
-
-
-def read_annotated_videos(dataset_dir: str | Path, subset: str) -> AnnotatedVideos:
-    """Ground truth of a converted data set; the records are read (and their checksums verified), features not decoded.
-
-    Args:
-        dataset_dir: folder written by `python -m data_prep.convert`.
-        subset: split name.
-
-    Raises:
-        UserError: unknown subset, or a damaged record.
-    """
-    split = open_split(dataset_dir, subset)
-    unread = ("features/rgb", "features/flow", "features/dtype")
-
-    def without_features(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {key: value for key, value in schema.parse(serialized).items() if key not in unread}
-
-    records = tf.data.TFRecordDataset(list(split.paths)).map(without_features, num_parallel_calls=tf.data.AUTOTUNE)
-    rows = [{key: value.numpy() for key, value in row.items()} for row in readable(records, split)]
-    bases = {(float(r["fps"]), int(r["frames_per_segment"]), int(r["stride_frames"])) for r in rows}
-    known = [row for row in rows if row["instances_known"]]
-
-    def column(key: str) -> np.ndarray:
-        return np.concatenate([row[key] for row in known]) if known else np.zeros(0)
-
-    def owners(key: str) -> np.ndarray:
-        return np.repeat(np.arange(len(known)), [len(row[key]) for row in known])
-
-    truth = GroundTruth(
-        classes=split.manifest.classes,
-        video_ids=tuple(row["id"].decode() for row in known),
-        video=owners("instances/label"),
-        label=column("instances/label").astype(np.int64),
-        start_s=column("instances/start"),
-        end_s=column("instances/end"),
-        ambiguous_video=owners("ambiguous/start"),
-        ambiguous_start_s=column("ambiguous/start"),
-        ambiguous_end_s=column("ambiguous/end"),
-    )
-    return AnnotatedVideos(
-        dataset=split.manifest.title,
-        truth=truth,
-        duration_s=np.array([float(row["duration"]) for row in known]),
-        time_bases=tuple(TimeBase(*base) for base in sorted(bases)),
-    )

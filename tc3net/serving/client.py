@@ -19,8 +19,9 @@ import numpy as np
 from absl import flags
 
 from tc3net.common import config as config_module
+from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError, run_main
+from tc3net.common.errors import UserError
 from tc3net.intervals.activitynet_json import save_detections
 from tc3net.intervals.columns import Detections
 from tc3net.serving.calls import (
@@ -294,5 +295,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    register_flags()
-    run_main(main)
+    run_main(main, register_flags)

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import InputConfig, Split, training_batches
+from tc3net.data.pipeline import InputConfig, training_batches
+from tc3net.data.split import Split
 from tc3net.model import ThreeCNet
 from tc3net.runs.checkpoints import saved_variables
 

@@ -81,15 +81,6 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def check_divisible(batch_size: int, num_replicas: int) -> None:
-    """Raises UserError unless the global batch can be shared equally among the replicas."""
-    if batch_size % num_replicas:
-        raise UserError(
-            f"--batch_size={batch_size} cannot be divided among {num_replicas} devices. "
-            f"Choose a multiple of {num_replicas}, or --strategy=one_device."
-        )
-
-
 def _resolver(strategy: tf.distribute.Strategy) -> Any:
     return strategy.cluster_resolver if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) else None
 

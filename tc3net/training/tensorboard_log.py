@@ -17,7 +17,7 @@ from tensorboard.plugins.hparams import api as hp
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig, video_scores
-from tc3net.inference.scorer import RawScores
+from tc3net.inference.raw_scores import RawScores
 from tc3net.model import ThreeCNet
 from tc3net.training.event_files import trim_events
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer

@@ -14,9 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import Split, evaluation_batches, readable
+from tc3net.data.pipeline import evaluation_batches
+from tc3net.data.split import Split, readable
 from tc3net.detection import DetectionConfig
-from tc3net.inference.scorer import RawScores, Scorer, score_videos
+from tc3net.inference.raw_scores import RawScores
+from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.losses import Term
 from tc3net.model import ThreeCNet
 from tc3net.results.assessment import Assessment, assess, selection_tag

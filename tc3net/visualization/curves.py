@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tc3net.data.timebase import boundaries_s
 from tc3net.detection import DetectionConfig, class_gate, mixed_tcam, thresholds, tracks_of, video_scores
-from tc3net.inference.scorer import RawScores
+from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import Detections
 from tc3net.ops.ragged import top_k_mean
 from tc3net.visualization.timeline import ClassTrack

@@ -13,8 +13,9 @@ import pytest
 
 from tc3net.common.stack import KERAS_3
 from tc3net.data.holdout import divide
-from tc3net.data.pipeline import InputConfig, open_split, training_batches
-from tc3net.inference.scorer import load_scores
+from tc3net.data.pipeline import InputConfig, training_batches
+from tc3net.data.split import open_split
+from tc3net.inference.raw_scores import load_scores
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer
 from tc3net.runs.checkpoints import restore_network

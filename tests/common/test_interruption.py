@@ -14,7 +14,8 @@ import pytest
 import tensorflow as tf
 
 from tc3net.common.interruption import Interrupted, Interruptions
-from tc3net.data.pipeline import InputConfig, open_split
+from tc3net.data.pipeline import InputConfig
+from tc3net.data.split import open_split
 from tc3net.model import ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer
 from tc3net.runs.checkpoints import latest

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.data.cache import TrainingSource
-from tc3net.data.pipeline import InputConfig, open_split
+from tc3net.data.pipeline import InputConfig
+from tc3net.data.split import open_split
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer
 from tc3net.training.trainer import Trainer, TrainerConfig

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tc3net.common.errors import UserError
 from tc3net.data.holdout import choose_held_out, divide, position_of
-from tc3net.data.pipeline import InputConfig, Split, evaluation_batches, open_split, training_batches
+from tc3net.data.pipeline import InputConfig, evaluation_batches, training_batches
+from tc3net.data.split import Split, open_split
 from tests.support.data import make_video, write_dataset
 
 

@@ -17,7 +17,8 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.data import schema
-from tc3net.data.pipeline import InputConfig, Split, evaluation_batches, open_split, training_batches
+from tc3net.data.pipeline import InputConfig, evaluation_batches, training_batches
+from tc3net.data.split import Split, open_split
 from tests.support.data import CLASSES, FEATURE_DIM, make_video, write_dataset
 
 LENGTHS = [3, 40, 9, 17, 8, 25, 12, 30, 5, 21]  # of the training videos in `dataset_dir`

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tc3net.detection import DetectionConfig, class_gate, detect, detect_videos, detector, thresholds, video_scores
-from tc3net.inference.scorer import RawScores
+from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import GroundTruth
 
 Found = tuple[int, int, int, int, float]  # video, class, first segment, end segment, score

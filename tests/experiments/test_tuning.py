@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import open_split
+from tc3net.data.split import open_split
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.evaluation import evaluate_localization
 from tc3net.experiments.tuning import SPACE, Objective, Trial, changed_settings, gain, open_axes, search
-from tc3net.inference.scorer import RawScores, Scorer, score_videos
+from tc3net.inference.raw_scores import RawScores
+from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.model import ThreeCNet
 
 PAPER = DetectionConfig()

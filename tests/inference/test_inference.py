@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import open_split
-from tc3net.inference.scorer import RawScores, Scorer, load_scores, save_scores, score_videos
+from tc3net.data.split import open_split
+from tc3net.inference.raw_scores import RawScores, load_scores, save_scores
+from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.intervals.columns import GroundTruth
 from tc3net.model import ThreeCNet
 from tests.support.data import CLASSES, FEATURE_DIM, make_video, write_dataset

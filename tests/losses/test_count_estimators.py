@@ -17,7 +17,7 @@ from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig, detect
 from tc3net.losses import LossConfig, count_loss, estimated_counts, predicted_counts
 from tc3net.losses.count_estimators import ESTIMATORS, SMALLEST_RANGE, count_instances, decision
-from tc3net.ops.ragged import gaussian_over_time, shifted
+from tc3net.ops.filters import gaussian_over_time, shifted
 from tests.support import oracle
 
 TOLERANCE = 1e-5

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import InputConfig, open_split, training_batches
+from tc3net.data.pipeline import InputConfig, training_batches
+from tc3net.data.split import open_split
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.model.checks import check_ownership
-from tc3net.model.streams import temporal_convolution
+from tc3net.ops.filters import temporal_convolution
 from tests.support import oracle
 
 CLASSES, DIM = 4, 5

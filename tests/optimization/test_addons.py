@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.common.stack import KERAS_3, build_optimizer, learning_rate_of, optimizer_variables
-from tc3net.data.pipeline import InputConfig, open_split
+from tc3net.data.pipeline import InputConfig
+from tc3net.data.split import open_split
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.averaging import OptimizerAverage, make_average

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tc3net.data.pipeline import InputConfig, open_split, training_batches
+from tc3net.data.pipeline import InputConfig, training_batches
+from tc3net.data.split import open_split
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.averaging import WeightAverage, decay_at

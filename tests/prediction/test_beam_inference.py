@@ -17,8 +17,9 @@ from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.predict_beam import predict_on_beam
-from tc3net.prediction.tasks import DatasetChoice, Scoring, Task, run_task
+from tc3net.prediction.tasks import Task, run_task
 from tc3net.runs.folder import CheckpointChoice, RunInfo, save_run
+from tc3net.runs.scoring import DatasetChoice, Scoring
 from tests.support.data import CLASSES, FEATURE_DIM
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import Split, open_split
+from tc3net.data.split import Split, open_split
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.model import ThreeCNet

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import open_split
+from tc3net.data.split import open_split
 from tc3net.detection import DetectionConfig
-from tc3net.inference.scorer import RawScores, Scorer, score_videos
+from tc3net.inference.raw_scores import RawScores
+from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.model import ThreeCNet
 from tc3net.results.assessment import assess, check_protocols, selection_tag
 

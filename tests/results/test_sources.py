@@ -11,17 +11,19 @@ import pytest
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord
 from data_prep.to_json import to_json
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import open_split
+from tc3net.data.split import open_split
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import average_recall
-from tc3net.inference.scorer import Scorer, save_scores, score_videos
+from tc3net.inference.raw_scores import save_scores
+from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.intervals.annotations_json import load_annotations
 from tc3net.intervals.columns import AnnotatedVideos
+from tc3net.intervals.from_dataset import read_annotated_videos
 from tc3net.model import ThreeCNet
 from tc3net.results.assessment import assess_scored, segment_grid
-from tc3net.results.folder import write_evaluation
-from tc3net.results.sources import annotated_videos, from_detections, from_scores, load_folder, read_annotated_videos
+from tc3net.results.folder import load_folder, write_evaluation
+from tc3net.results.sources import annotated_videos, from_detections, from_scores
 
 PROTOCOLS = ("thumos14", "reference", "activitynet")
 

@@ -85,7 +85,11 @@ def run_by_c(exported: Path, folder: Path, signature: str, **inputs: np.ndarray)
     (folder / "names.json").write_text(json.dumps(names))
     np.savez(folder / "in.npz", **inputs)
     paths = [folder / "names.json", folder / "in.npz", folder / "out.npz"]
-    command = [sys.executable, str(Path(__file__).parents[1] / "support" / "saved_model_by_c.py"), tf.sysconfig.get_lib()]
+    command = [
+        sys.executable,
+        str(Path(__file__).parents[1] / "support" / "saved_model_by_c.py"),
+        tf.sysconfig.get_lib(),
+    ]
     return subprocess.run(
         [*command, str(exported), *map(str, paths)], capture_output=True, text=True, timeout=120, check=False
     )

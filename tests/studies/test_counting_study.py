@@ -13,8 +13,9 @@ from studies.counting_plots import spread
 from studies.counting_study import damaged_counts, make_model, parse_variant
 from studies.counting_tables import COLUMNS, gains, grouped, read_results, summary
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import open_split, training_batches
+from tc3net.data.pipeline import training_batches
 from tc3net.data.sampling import InputConfig
+from tc3net.data.split import open_split
 from tc3net.losses import LossConfig
 from tests.support.data import make_video
 

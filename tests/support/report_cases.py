@@ -9,7 +9,7 @@ import numpy as np
 
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import average_recall
-from tc3net.inference.scorer import RawScores, save_scores
+from tc3net.inference.raw_scores import RawScores, save_scores
 from tc3net.intervals.columns import GroundTruth
 from tc3net.report import ReportInput
 from tc3net.results.assessment import assess_scored

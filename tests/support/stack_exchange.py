@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.common.stack import NAME
-from tc3net.data.pipeline import InputConfig, evaluation_batches, open_split, training_batches
+from tc3net.data.pipeline import InputConfig, evaluation_batches, training_batches
+from tc3net.data.split import open_split
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.model import ModelConfig, ThreeCNet

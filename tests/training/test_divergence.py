@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import InputConfig, open_split, training_batches
+from tc3net.data.pipeline import InputConfig, training_batches
+from tc3net.data.split import open_split
 from tc3net.model import ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer
 from tc3net.runs.checkpoints import latest

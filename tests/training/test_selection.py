@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import InputConfig, open_split
+from tc3net.data.pipeline import InputConfig
+from tc3net.data.split import open_split
 from tc3net.losses import LossConfig
 from tc3net.model import ThreeCNet
 from tc3net.runs.checkpoints import latest

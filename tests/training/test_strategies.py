@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import InputConfig, open_split, training_batches
+from tc3net.data.pipeline import InputConfig, training_batches
+from tc3net.data.split import open_split
 from tc3net.training.strategies import from_chief, is_chief, make_strategy, num_workers, read_tf_config
 
 

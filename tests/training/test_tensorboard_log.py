@@ -15,7 +15,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tc3net.common.errors import UserError
 from tc3net.data.holdout import divide
-from tc3net.data.pipeline import InputConfig, open_split
+from tc3net.data.pipeline import InputConfig
+from tc3net.data.split import open_split
 from tc3net.detection import DetectionConfig, video_scores
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer

@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
-from tc3net.data.pipeline import InputConfig, open_split, training_batches
+from tc3net.data.pipeline import InputConfig, training_batches
+from tc3net.data.split import open_split
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer
 from tc3net.runs.checkpoints import CheckpointFolder, latest, restore_network

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.data.holdout import divide
-from tc3net.data.pipeline import Split, evaluation_batches, open_split
+from tc3net.data.pipeline import evaluation_batches
+from tc3net.data.split import Split, open_split
 from tc3net.detection import DetectionConfig
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.losses import LossConfig

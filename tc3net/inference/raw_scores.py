@@ -1,0 +1,157 @@
+"""Raw scores of videos, in memory and on disk: everything after them can be run again without the model."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tc3net.common.errors import UserError
+from tc3net.common.files import atomic_path
+from tc3net.intervals.columns import GroundTruth
+
+_FORMAT = 2
+
+
+_READABLE_FORMATS = (1, 2)  # 1 knew neither the subset nor the streams' T-CAMs
+
+
+# What NumPy, zip and JSON raise on damaged or foreign files.
+_UNREADABLE = (AttributeError, EOFError, KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class RawScores:
+    """Scores of V videos with R segments in all.
+
+    Attributes:
+        dataset: title of the data set.
+        classes: class names.
+        video_ids: V names.
+        row_splits: [V + 1] int64; video v has the rows row_splits[v] : row_splits[v + 1].
+        tcam: [R, C] float32, fused T-CAM.
+        pooled: [V, 3, C] float32, top-k means of the rgb, flow and fused T-CAM.
+        top_k_divisor: of the top-k means.
+        fps, frames_per_segment, stride_frames, duration_s: [V], time base and duration.
+        labels: [V, C] multi-hot video-level labels; all zero where unknown.
+        ground_truth: annotated instances of the videos that have temporal annotation.
+        subset: of the data set; empty where unknown.
+        tcam_rgb, tcam_flow: [R, C] float32, T-CAMs of the streams; None where they were not kept.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    video_ids: tuple[str, ...]
+    row_splits: np.ndarray
+    tcam: np.ndarray
+    pooled: np.ndarray
+    top_k_divisor: int
+    fps: np.ndarray
+    frames_per_segment: np.ndarray
+    stride_frames: np.ndarray
+    duration_s: np.ndarray
+    labels: np.ndarray
+    ground_truth: GroundTruth
+    subset: str = ""
+    tcam_rgb: np.ndarray | None = None
+    tcam_flow: np.ndarray | None = None
+
+    def tcam_of(self, video: int) -> np.ndarray:
+        """Fused T-CAM [s, C] of one video."""
+        return self.tcam[self.row_splits[video] : self.row_splits[video + 1]]
+
+    def ragged_tcams(self, first: int, last: int) -> dict[str, tf.RaggedTensor]:
+        """T-CAMs [n, (s), C] of the videos first .. last - 1, by the model's names; of the streams only if kept."""
+        splits = self.row_splits[first : last + 1]
+        tcams = {"tcam_fused": self.tcam, "tcam_rgb": self.tcam_rgb, "tcam_flow": self.tcam_flow}
+        return {
+            name: tf.RaggedTensor.from_row_splits(rows[splits[0] : splits[-1]], splits - splits[0])
+            for name, rows in tcams.items()
+            if rows is not None
+        }
+
+    def ragged_tcam(self, first: int, last: int) -> tf.RaggedTensor:
+        """Fused T-CAM of the videos first .. last - 1: [n, (s), C]."""
+        return self.ragged_tcams(first, last)["tcam_fused"]
+
+    def check_streams(self, needed: bool = True) -> None:
+        """Raises UserError if the streams' T-CAMs are needed but were not kept."""
+        if needed and (self.tcam_rgb is None or self.tcam_flow is None):
+            raise UserError(
+                "--rgb_weight and --flow_weight read the T-CAMs of the single streams, which these raw scores do not "
+                "hold. Write them again: python -m tc3net.evaluate --run_dir=... --dataset_dir=... --keep_streams"
+            )
+
+    def of_videos(self, video_ids: Collection[str]) -> RawScores:
+        """The scores of some of the videos, in their order here; others are left out."""
+        chosen = [i for i, video_id in enumerate(self.video_ids) if video_id in video_ids]
+        lengths = np.diff(self.row_splits)
+        rows = np.isin(np.repeat(np.arange(len(lengths)), lengths), chosen)
+        per_video = ("pooled", "fps", "frames_per_segment", "stride_frames", "duration_s", "labels")
+        return replace(
+            self,
+            video_ids=tuple(self.video_ids[i] for i in chosen),
+            row_splits=np.concatenate([[0], np.cumsum(lengths[chosen])]).astype(np.int64),
+            tcam=self.tcam[rows],
+            tcam_rgb=None if self.tcam_rgb is None else self.tcam_rgb[rows],
+            tcam_flow=None if self.tcam_flow is None else self.tcam_flow[rows],
+            ground_truth=self.ground_truth.of_videos(video_ids),
+            **{name: getattr(self, name)[chosen] for name in per_video},
+        )
+
+
+def save_scores(path: str | Path, scores: RawScores) -> None:
+    """Writes raw scores as one compressed `.npz`, atomically; plain arrays only, nothing pickled."""
+    arrays: dict[str, Any] = {
+        "format": np.asarray(_FORMAT),
+        "dataset": np.asarray(scores.dataset),
+        "subset": np.asarray(scores.subset),
+        "top_k_divisor": np.asarray(scores.top_k_divisor),
+    }
+    for prefix, source in (("", scores), ("ground_truth.", scores.ground_truth)):
+        for item in fields(source):
+            value = getattr(source, item.name)
+            if isinstance(value, np.ndarray):
+                arrays[prefix + item.name] = value
+            elif isinstance(value, tuple):
+                arrays[prefix + item.name] = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load_scores(path: str | Path) -> RawScores:
+    """Reads what `save_scores` wrote.
+
+    Raises:
+        UserError: not such a file, truncated, or of another format version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            raw = {name: archive[name] for name in archive.files}
+        if int(raw.pop("format")) not in _READABLE_FORMATS:
+            raise KeyError("format")
+        text = ("classes", "video_ids", "ground_truth.classes", "ground_truth.video_ids")
+        values: dict[str, Any] = {n: tuple(json.loads(v.tobytes())) if n in text else v for n, v in raw.items()}
+        prefix = "ground_truth."
+        truth = GroundTruth(**{n[len(prefix) :]: values.pop(n) for n in list(values) if n.startswith(prefix)})
+        scores = RawScores(ground_truth=truth, **values)
+        return replace(
+            scores,
+            dataset=str(scores.dataset),
+            subset=str(scores.subset),
+            top_k_divisor=int(scores.top_k_divisor),
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected raw scores written by tc3net.evaluate.") from None
+    except _UNREADABLE as error:
+        raise UserError(
+            f"{path}: expected raw scores written by tc3net.evaluate (format {_FORMAT}), found something else or a "
+            f"truncated file ({error}). Run `python -m tc3net.evaluate --run_dir=...` again."
+        ) from None
