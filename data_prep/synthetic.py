@@ -18,7 +18,7 @@ from absl import flags
 from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, VideoRecord
-from data_prep.inputs.layouts import read_annotations
+from data_prep.annotations.formats import read_annotations
 from data_prep.output.folders import existing_marker, is_safe_name, require_only, staged_folder
 from data_prep.simulation.simulator import SIMULATED_MARKER, STREAMS, Simulator, SimulatorConfig
 from tc3net.common.command import run_main

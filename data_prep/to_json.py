@@ -15,7 +15,7 @@ from typing import Any
 from absl import flags
 
 from data_prep.annotations import AnnotationSet, VideoRecord
-from data_prep.inputs.layouts import FORMATS, read_annotations
+from data_prep.annotations.formats import format_names, read_annotations
 from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
@@ -26,7 +26,7 @@ FLAGS = flags.FLAGS
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("annotations", None, "File or folder in any format that the conversion reads.")
-    flags.DEFINE_enum("annotation_format", "auto", FORMATS, "Its format, where it is not recognised.")
+    flags.DEFINE_enum("annotation_format", "auto", format_names(), "Its format, where it is not recognised.")
     flags.DEFINE_string("subset", None, "Subset of all videos, for tables without that column.")
     flags.DEFINE_string("output", None, "JSON file to write.")
 

@@ -11,7 +11,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data_prep.annotations import AnnotationSet, Instance, VideoRecord, checked_classes
+from data_prep.annotations import (
+    AnnotationFormat,
+    AnnotationSet,
+    Instance,
+    VideoRecord,
+    beginning_of,
+    checked_classes,
+)
 from tc3net.common.errors import UserError
 
 WITHHELD_SUBSET = "testing"
@@ -103,3 +110,12 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise UserError(f"{where} is {value!r}; expected a list of class names. Correct the file.")
     return tuple(value)
+
+
+ACTIVITYNET_JSON = AnnotationFormat(
+    name="activitynet_json",
+    words="ActivityNet JSON",
+    expected="ActivityNet JSON",
+    recognises=lambda path: beginning_of(path).lstrip()[:1] in ("{", "["),
+    read=lambda path, _: read_activitynet_json(path),
+)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.annotations import AnnotationSet, Instance, VideoRecord, checked_classes
+from data_prep.annotations import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
 from data_prep.pickles.arrays import as_text, load_array
 from tc3net.common.errors import UserError
 
@@ -122,3 +122,23 @@ def _read_ambiguous(path: Path, video_ids: Iterable[str]) -> dict[str, list[tupl
             "videos. Use the file that belongs to this folder, or remove it."
         )
     return intervals
+
+
+def _single_array(path: Path) -> str:
+    if path.is_dir() or path.suffix != ".npy":
+        return ""
+    return (
+        "a single .npy file found; expected all of W-TALC's files: the folder that holds videoname.npy, segments.npy "
+        "and the others. Give --annotations that folder."
+    )
+
+
+WTALC_FOLDER = AnnotationFormat(
+    name="wtalc_folder",
+    words="W-TALC folder of NumPy files",
+    expected="W-TALC's videoname.npy",
+    recognises=lambda path: (path / "videoname.npy").exists(),
+    read=lambda path, _: read_wtalc_folder(path),
+    is_folder=True,
+    near_miss=_single_array,
+)

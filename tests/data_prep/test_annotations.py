@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from data_prep.annotations import AnnotationSet, Instance, read_class_file
 from data_prep.annotations.activitynet_json import read_activitynet_json
+from data_prep.annotations.formats import read_annotations
 from data_prep.annotations.wtalc_folder import read_wtalc_folder
 from data_prep.checks.judge import check_record
-from data_prep.inputs.layouts import read_annotations
 from tc3net.common.errors import UserError
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
