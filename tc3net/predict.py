@@ -29,12 +29,13 @@ from tc3net.common.errors import UserError
 from tc3net.common.interruption import Interruptions
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
-from tc3net.inference.new_videos import collect_videos, score_features
+from tc3net.inference.new_videos import score_features
 from tc3net.inference.raw_scores import RawScores
 from tc3net.inference.scorer import Scorer
 from tc3net.intervals.activitynet_json import load_instances, save_detections
 from tc3net.intervals.columns import AnnotatedVideos, Detections, GroundTruth
-from tc3net.prediction.follow import FollowConfig, JoinedFiles, StreamDetector, follow_files
+from tc3net.prediction.feature_files import FeatureFiles, FileChoices, open_growing, read_videos
+from tc3net.prediction.follow import FollowConfig, StreamDetector, follow_files
 from tc3net.prediction.tasks import Task, merge_tasks, run_task
 from tc3net.report import ReportInput, facts_of, write_report
 from tc3net.runs.folder import CheckpointChoice, RunInfo, load_model, load_run
@@ -50,9 +51,9 @@ MAX_PANELS = 4
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("run_dir", None, "Run folder of the model; its detection settings are the defaults here.")
-    flags.DEFINE_list("rgb", [], "Feature files [segments, D] of the rgb stream, one per video, comma separated.")
+    flags.DEFINE_list("rgb", [], "Files [segments, D] of the rgb stream (.npy, .npz or HDF5), one per video.")
     flags.DEFINE_list("flow", [], "Feature files of the flow stream, in the same order.")
-    flags.DEFINE_list("features", [], "Instead of --rgb and --flow: files [segments, 2D], rgb first.")
+    flags.DEFINE_list("features", [], "Instead of --rgb and --flow: files with both streams, such as [segments, 2D].")
     flags.DEFINE_string("annotations", None, "ActivityNet JSON with the instances of these videos, for the picture.")
     flags.DEFINE_string("output_dir", None, "Where detections and pictures go.")
     flags.DEFINE_bool("report", False, "Also write report.html, a page to look through all videos.")
@@ -64,6 +65,7 @@ def register_flags() -> None:
     flags.DEFINE_integer("num_tasks", 1, "Number of parts that --dataset is divided into.")
     flags.DEFINE_bool("merge", False, "Make one file of those of all --num_tasks parts; needs no run.")
     define_flags(DatasetChoice)
+    define_flags(FileChoices)
     define_flags(FollowConfig)
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
@@ -124,6 +126,10 @@ def _time_base(run: RunInfo) -> TimeBase:
     return replace(run.time_base, **{n: getattr(FLAGS, n) for n in names if getattr(FLAGS, n) is not None})
 
 
+def _files() -> FeatureFiles:
+    return FeatureFiles(FLAGS.rgb, FLAGS.flow, FLAGS.features)
+
+
 def predict_dataset(output_dir: Path) -> None:
     """Scores a data set, or the task's part of it."""
     task = Task(FLAGS.task_index, FLAGS.num_tasks)
@@ -136,13 +142,10 @@ def predict_dataset(output_dir: Path) -> None:
 
 def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path) -> None:
     """Follows feature files until they stop growing, or until the process is asked to end."""
-    paths = FLAGS.features or [*FLAGS.rgb, *FLAGS.flow]
-    if len(FLAGS.features or FLAGS.rgb) != 1 or len(FLAGS.rgb) != len(FLAGS.flow) or (FLAGS.features and FLAGS.rgb):
-        raise UserError(f"Found {paths} to follow; expected one --features file, or one --rgb and one --flow file.")
+    files = open_growing(_files(), 2 * run.feature_dim, from_flags(FileChoices))
     follow = from_flags(FollowConfig)
     detector = StreamDetector(scorer, run.classes, _time_base(run), config, follow)
     output_dir.mkdir(parents=True, exist_ok=True)
-    files = JoinedFiles(paths, 2 * run.feature_dim)
     with open(output_dir / "detections.jsonl", "w", encoding="utf-8") as file, Interruptions() as interruptions:
         for found in follow_files(detector, files, follow, lambda: interruptions.received is not None):
             line = {"label": found.label, "segment": [found.start_s, found.end_s], "score": found.score}
@@ -180,7 +183,7 @@ def main(argv: Sequence[str]) -> None:
 
 def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path, checkpoint: str) -> None:
     """Scores the files, writes detections and pictures."""
-    videos = collect_videos(FLAGS.rgb, FLAGS.flow, FLAGS.features, run.feature_dim)
+    videos = read_videos(_files(), run.feature_dim, from_flags(FileChoices))
     annotated = load_instances(FLAGS.annotations) if FLAGS.annotations else {}
     scores = score_features(scorer, videos, run.classes, _time_base(run))
     detections = detect_videos(scores, config)

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.features.growing import GrowingFile, JoinedFiles
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.inference.new_videos import score_features
 from tc3net.inference.scorer import Scorer
-from tc3net.prediction.follow import FollowConfig, Found, GrowingFile, JoinedFiles, StreamDetector, follow_files
+from tc3net.prediction.follow import FollowConfig, Found, StreamDetector, follow_files
 from tests.support.export_cases import DIM, RUN, make_model
 
 CONFIG = FollowConfig(follow_window=32, follow_hop=4, follow_timeout_s=0.2, follow_poll_s=0.01)
@@ -155,8 +156,8 @@ def test_a_header_may_promise_fewer_rows_than_follow(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"\x93NUMPX not so" * 20, "expected a .npy file"),
-        (np.ones((2, 4), np.float32), r"an array \(2, 4\) of float32 found; expected \[segments, 3\]"),
-        (np.ones((2, 3), np.int32), "of int32 found"),
+        (np.ones((2, 4), np.float32), r"a\.npy: shape \(2, 4\) found, \[segments, 3\] expected"),
+        (np.ones((2, 3), np.int32), "holds int32; expected floating point"),
         (np.asfortranarray(np.ones((2, 3), np.float32)), "numbers by row"),
         (np.array([[0, 0, 0], [0, np.inf, 0]], np.float32), "NaN or Inf in segment 1"),
     ],
