@@ -31,12 +31,13 @@ COMMANDS = {
     "tc3net.demo", "tc3net.ablate", "tc3net.report.__main__", "tc3net.serving.client",
     "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
 }  # fmt: skip
-# What data preparation shares with training: the record format, time, files, errors, Beam, and the version number.
+# What data preparation shares with training: the record format, time, files, errors, extensions, Beam, and the version.
 SHARED = {
     "tc3net",
     "tc3net.common.beam_support",
     "tc3net.common.command",
     "tc3net.common.errors",
+    "tc3net.common.extensions",
     "tc3net.common.files",
     "tc3net.data.timebase",
     "tc3net.data.schema",
