@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from tc3net.common import config as config_module
@@ -30,10 +29,10 @@ from tc3net.common.interruption import Interruptions
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.inference.new_videos import score_features
-from tc3net.inference.raw_scores import RawScores
 from tc3net.inference.scorer import Scorer
-from tc3net.intervals.activitynet_json import load_instances, save_detections
-from tc3net.intervals.columns import AnnotatedVideos, Detections, GroundTruth
+from tc3net.intervals.annotations_json import annotated_videos, load_instances
+from tc3net.intervals.columns import Detections
+from tc3net.intervals.detections_json import save_detections
 from tc3net.prediction.feature_files import FeatureFiles, FileChoices, open_growing, read_videos
 from tc3net.prediction.follow import FollowConfig, StreamDetector, follow_files
 from tc3net.prediction.tasks import Task, merge_tasks, run_task
@@ -95,29 +94,6 @@ def draw_video(
     shown = sorted(shown, key=lambda c: (scores.classes[c] not in annotated, -probability[c]))[:MAX_PANELS]
     shown = shown or [int(probability.argmax())]
     plot_timeline(path, scores.video_ids[video], *video_tracks(source, video, shown, detections, instances))
-
-
-def annotated_videos(annotated: dict[str, list[tuple[str, float, float]]], scores: RawScores) -> AnnotatedVideos | None:
-    """Ground truth of the predicted videos, for the report; None where nothing is known about any of them.
-
-    Args:
-        annotated: instances (class, start s, end s) by video; those of classes that the model does not know are left
-            out.
-        scores: raw scores of the videos.
-    """
-    known = [video_id for video_id in scores.video_ids if video_id in annotated]
-    if not known:
-        return None
-    id_of = {name: c for c, name in enumerate(scores.classes)}
-    rows = [(v, id_of[c], s, e) for v, name in enumerate(known) for c, s, e in annotated[name] if c in id_of]
-    video, label, start_s, end_s = np.array(rows, np.float64).reshape(-1, 4).T
-    none, no_times = np.zeros(0, np.int64), np.zeros(0)
-    truth = GroundTruth(
-        scores.classes, tuple(known), video.astype(np.int64), label.astype(np.int64), start_s, end_s,
-        ambiguous_video=none, ambiguous_start_s=no_times, ambiguous_end_s=no_times,
-    )  # fmt: skip
-    row_of = {video_id: row for row, video_id in enumerate(scores.video_ids)}
-    return AnnotatedVideos(scores.dataset, truth, scores.duration_s[[row_of[video_id] for video_id in known]])
 
 
 def _time_base(run: RunInfo) -> TimeBase:
@@ -199,11 +175,12 @@ def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_
                 f"{detections.end_s[i]:8.2f} s   score {detections.score[i]:.3f}"
             )
     if FLAGS.report:
+        durations_s = dict(zip(scores.video_ids, scores.duration_s.tolist()))
         report = ReportInput(
             title=f"Predictions of {Path(FLAGS.run_dir).name}, trained on {run.dataset}",
             classes=run.classes,
             detections=detections,
-            annotated=annotated_videos(annotated, scores),
+            annotated=annotated_videos(annotated, run.classes, durations_s, dataset=scores.dataset),
             scores=scores,
             config=config,
             facts=facts_of({"source": checkpoint, "detection": vars(config), "versions": versions()}),

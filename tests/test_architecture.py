@@ -31,7 +31,8 @@ COMMANDS = {
     "tc3net.demo", "tc3net.ablate", "tc3net.report.__main__", "tc3net.serving.client",
     "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
 }  # fmt: skip
-# What data preparation shares with training: the record format, time, files, errors, extensions, Beam, and the version.
+# What data preparation shares with training: the record format, the JSON of annotations, time, files, errors,
+# extensions, Beam, and the version number.
 SHARED = {
     "tc3net",
     "tc3net.common.beam_support",
@@ -41,6 +42,7 @@ SHARED = {
     "tc3net.common.files",
     "tc3net.data.timebase",
     "tc3net.data.schema",
+    "tc3net.intervals.activitynet_json",
 }
 
 MAX_FILE_LINES = 330

@@ -22,8 +22,8 @@ from tc3net.common import config as config_module
 from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
-from tc3net.intervals.activitynet_json import save_detections
 from tc3net.intervals.columns import Detections
+from tc3net.intervals.detections_json import save_detections
 from tc3net.prediction.feature_files import FeatureFiles, FileChoices, read_videos
 from tc3net.serving.calls import (
     AVAILABLE,
