@@ -3,13 +3,15 @@
     python -m tc3net.predict --run_dir=RUN --rgb=a_rgb.npy,b_rgb.npy --flow=a_flow.npy,b_flow.npy --output_dir=OUT
     python -m tc3net.predict --run_dir=RUN --features=a.npy --annotations=annotations.json --output_dir=OUT
     python -m tc3net.predict --run_dir=RUN --features=live.npy --follow --output_dir=OUT
-    python -m tc3net.predict --run_dir=RUN --dataset=DATASET --subset=test --output_dir=OUT --task_index=0 --num_tasks=8
+    python -m tc3net.predict --run_dir=RUN --dataset_dir=DATASET --subset=test --output_dir=OUT \
+        --task_index=0 --num_tasks=8
     python -m tc3net.predict --merge --output_dir=OUT --num_tasks=8
 
 Of feature files: OUT/detections.json (ActivityNet format, seconds), one OUT/<video>.png per video, and with --report
-one page with all of them, OUT/report.html. A video is named after its (rgb) feature file. `--features` are arrays
-[segments, 2D], rgb first. With --follow: OUT/detections.jsonl, a line per detection as soon as it is complete, also
-printed. Of a data set: OUT/detections.json, or with several tasks one file each, which --merge makes one.
+one page with all of them, OUT/report.html. A video is named after its (rgb) feature file. `--features` are files with
+both streams, such as arrays [segments, 2D], rgb first. With --follow: OUT/detections.jsonl, a line per detection as
+soon as it is complete, also printed. Of a data set: OUT/detections.json, or with several tasks one file each, which
+--merge makes one.
 """
 
 from __future__ import annotations
@@ -60,10 +62,11 @@ def register_flags() -> None:
     flags.DEFINE_integer("frames_per_segment", None, "Frames per feature row; default: the run's.")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next; default: the run's.")
     flags.DEFINE_bool("follow", False, "Give out detections while the one --features file, or --rgb and --flow, grows.")
-    flags.DEFINE_integer("task_index", 0, "Which part of --dataset to score.")
-    flags.DEFINE_integer("num_tasks", 1, "Number of parts that --dataset is divided into.")
+    flags.DEFINE_integer("task_index", 0, "Which part of --dataset_dir to score.")
+    flags.DEFINE_integer("num_tasks", 1, "Number of parts that --dataset_dir is divided into.")
     flags.DEFINE_bool("merge", False, "Make one file of those of all --num_tasks parts; needs no run.")
     define_flags(DatasetChoice)
+    flags.DEFINE_alias("dataset", "dataset_dir")  # its name here before every command had the same
     define_flags(FileChoices)
     define_flags(FollowConfig)
     define_flags(CheckpointChoice)
@@ -143,9 +146,9 @@ def main(argv: Sequence[str]) -> None:
     if FLAGS.merge:
         print(f"Written: {merge_tasks(output_dir, FLAGS.num_tasks)}")
         return
-    if FLAGS.dataset and (FLAGS.rgb or FLAGS.flow or FLAGS.features or FLAGS.follow):
-        raise UserError("--dataset found together with feature files or --follow; expected one or the other.")
-    if FLAGS.dataset:
+    if FLAGS.dataset_dir and (FLAGS.rgb or FLAGS.flow or FLAGS.features or FLAGS.follow):
+        raise UserError("--dataset_dir found together with feature files or --follow; expected one or the other.")
+    if FLAGS.dataset_dir:
         predict_dataset(output_dir)
         return
     model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)

@@ -15,8 +15,8 @@ from tc3net.runs.folder import CheckpointChoice, check_same_classes, load_model
 class DatasetChoice:
     """Which videos are scored."""
 
-    dataset: str = option("", "A folder written by data_prep.convert, instead of feature files.")
-    subset: str = option("test", "Subset of --dataset.")
+    dataset_dir: str = option("", "A folder written by data_prep.convert, instead of feature files.")
+    subset: str = option("test", "Subset of --dataset_dir.")
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,6 @@ class Scoring:
             UserError: no run, checkpoint or subset there, or the model is of other classes or features.
         """
         model, run, source = load_model(self.run_dir, self.choice.checkpoint, self.choice.weights)
-        split = open_split(self.videos.dataset, self.videos.subset)
-        check_same_classes(self.run_dir, run, self.videos.dataset, split.manifest)
+        split = open_split(self.videos.dataset_dir, self.videos.subset)
+        check_same_classes(self.run_dir, run, self.videos.dataset_dir, split.manifest)
         return Opened(Scorer(model, run.training["top_k_divisor"]), split, source)

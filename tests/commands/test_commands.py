@@ -149,9 +149,9 @@ def test_predict_on_feature_files_equals_evaluation(work: Path, tmp_path: Path) 
 
 def test_predict_takes_a_data_set_in_parts_and_a_file_that_grows(work: Path, tmp_path: Path) -> None:
     run, out = f"--run_dir={work / 'run'}", f"--output_dir={tmp_path / 'out'}"
-    for index in (0, 1):
+    for index, flag in enumerate(("dataset_dir", "dataset")):  # the second is its former name
         screen = command(
-            "tc3net.predict", run, out, f"--dataset={work / 'dataset'}", f"--task_index={index}", "--num_tasks=2"
+            "tc3net.predict", run, out, f"--{flag}={work / 'dataset'}", f"--task_index={index}", "--num_tasks=2"
         )
         assert f"detections-0000{index}-of-00002.json" in screen
     command("tc3net.predict", "--merge", out, "--num_tasks=2")
