@@ -124,6 +124,31 @@ def _read_ambiguous(path: Path, video_ids: Iterable[str]) -> dict[str, list[tupl
     return intervals
 
 
+def write_wtalc_folder(folder: Path, annotations: AnnotationSet) -> None:
+    """Writes the annotations as a folder that `read_wtalc_folder` reads.
+
+    Args:
+        folder: created; must not exist.
+        annotations: what to write, one row per video.
+    """
+    folder.mkdir()
+    videos = annotations.videos
+    lists: dict[str, list[Any]] = {
+        "labels_all": [list(video.labels) for video in videos],
+        "segments": [[[item.start_s, item.end_s] for item in video.instances] for video in videos],
+        "labels": [[item.label for item in video.instances] for video in videos],
+    }
+    for name, rows in lists.items():
+        column = np.empty(len(videos), np.object_)
+        for row, items in enumerate(rows):
+            column[row] = items
+        np.save(folder / f"{name}.npy", column)
+    np.save(folder / "videoname.npy", np.array([video.video_id.encode() for video in videos]))
+    np.save(folder / "subset.npy", np.array([video.subset.encode() for video in videos]))
+    np.save(folder / "duration.npy", np.array([[video.duration_s] for video in videos]))
+    np.save(folder / "classlist.npy", np.array([name.encode() for name in annotations.classes]))
+
+
 def _single_array(path: Path) -> str:
     if path.is_dir() or path.suffix != ".npy":
         return ""

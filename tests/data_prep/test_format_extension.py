@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +140,45 @@ def test_what_a_format_says_of_itself_is_what_is_asked(tmp_path: Path) -> None:
     add_format(toy("other", is_folder=True, recognises=lambda path: False))
     with pytest.raises(UserError, match="nearly"):
         read_annotations(tmp_path)
+
+
+def blocks(section: str) -> dict[str, str]:
+    """Language -> code block of a section of docs/extending.md."""
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    return dict(re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+
+
+def test_the_module_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> None:
+    found = blocks("An annotation format")
+    (tmp_path / "my_formats.py").write_text(found["python"], encoding="utf-8")
+    (tmp_path / "actions.txt").write_text(found["text"], encoding="utf-8")
+    for stream in ("rgb", "flow"):
+        (tmp_path / "features" / stream).mkdir(parents=True)
+        for number, video in enumerate(("jump_001", "walk_007", "empty_003")):
+            values = np.random.default_rng([number, len(stream)]).random((10, 2), np.float32)
+            np.save(tmp_path / "features" / stream / f"{video}.npy", values)
+    commands = [shlex.split(line) for line in found["sh"].splitlines()]
+    assert [words[:2] for words in commands] == [["python", "-m"]] * 3
+    for words in commands:
+        status, output = forked_commands.run(words[2:], tmp_path)
+        assert status == 0, output
+        assert "our tool's actions" in output
+    manifest = schema.load_manifest(tmp_path / "dataset")
+    assert manifest.classes == ("High jump", "Walk")
+    jump, walk = read_split(tmp_path / "dataset", "training")
+    assert jump["instances/start"].tolist() == [0.5, 2.0]
+    assert (walk["labels"].tolist(), walk["counts"].tolist()) == ([1], [1])
+    database = json.loads((tmp_path / "annotations.json").read_text())["database"]
+    assert database["empty_003"] == {"subset": "test", "duration": 6.4, "annotations": []}
+    with open(tmp_path / "actions.txt", "a", encoding="utf-8") as file:
+        file.write("walk_008 test\n")
+    status, output = forked_commands.run(commands[0][2:], tmp_path)
+    assert status == 1
+    assert "actions.txt:8: found 'walk_008 test'; expected `video subset seconds`" in output
+
+
+def test_the_guide_names_what_a_format_has() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)` \|", page.partition("| of `AnnotationFormat` |")[2], re.MULTILINE)
+    assert named[: len(fields(AnnotationFormat))] == [field.name for field in fields(AnnotationFormat)]
