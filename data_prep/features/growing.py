@@ -6,6 +6,7 @@ Order of the axes and crops are no question there: a row of the file is a row of
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from data_prep.pickles.arrays import read_header
 from tc3net.common.errors import UserError
 
 RAW_SUFFIX = ".f32"
+_LONGEST_HEADER = 1 << 16  # bytes; NumPy reads none of more than 10,000
 
 
 class GrowingFile:
@@ -48,14 +50,16 @@ class GrowingFile:
             return None
         if self.path.endswith(RAW_SUFFIX):
             return 0, np.dtype("<f4")
-        with open(self.path, "rb") as file:
-            try:
-                shape, dtype, fortran_order = read_header(file)
-            except ValueError as error:
-                if file.tell() == Path(self.path).stat().st_size:
-                    return None
-                raise UserError(f"{self.path}: expected a .npy file, found something else ({error}).") from None
-            offset = file.tell()
+        with open(self.path, "rb") as opened:
+            content = opened.read(_LONGEST_HEADER)
+        file = io.BytesIO(content)  # what is there now: the file itself may grow between reading and looking again
+        try:
+            shape, dtype, fortran_order = read_header(file)
+        except ValueError as error:
+            if file.tell() == len(content):
+                return None
+            raise UserError(f"{self.path}: expected a .npy file, found something else ({error}).") from None
+        offset = file.tell()
         check_rows(self.path, shape, dtype)
         check_width(self.path, shape, self.width)
         if fortran_order:

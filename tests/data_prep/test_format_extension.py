@@ -16,9 +16,8 @@ import pytest
 
 from data_prep.annotations import AnnotationFormat, AnnotationSet, formats
 from data_prep.annotations.formats import add_format, format_names, read_annotations
+from data_prep.inspection.verify import verify
 from tc3net.common.errors import UserError
-from tc3net.data import schema
-from tests.data_prep.test_convert import read_split
 from tests.support import forked_commands
 
 ROOT = Path(__file__).parents[2]
@@ -74,10 +73,10 @@ def test_it_is_converted_by_one_process_and_by_several_to_the_same_bytes(inputs:
         assert done.returncode == 0, done.stderr
         outputs.append({path.name: path.read_bytes() for path in out.iterdir()})
     assert outputs[0] == outputs[1]
-    first, second = read_split(inputs / "out1", "training")
-    assert first["instances/start"].tolist() == [0.5, 2.0]
-    assert (second["labels"].tolist(), second["counts"].tolist()) == ([1], [1])
-    assert schema.load_manifest(inputs / "out1").classes == ("Jump", "Run")
+    written = verify(inputs / "out1")
+    assert (written.manifest.classes, written.findings.errors()) == (("Jump", "Run"), ())
+    assert [item.start_s for item in written.annotations.videos[0].instances] == [0.5, 2.0]
+    assert written.counts == {"v1": {"Jump": 1, "Run": 1}, "v2": {"Run": 1}, "v3": {}}
 
 
 def test_without_its_module_nothing_knows_it(inputs: Path) -> None:
@@ -164,11 +163,10 @@ def test_the_module_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> Non
         status, output = forked_commands.run(words[2:], tmp_path)
         assert status == 0, output
         assert "our tool's actions" in output
-    manifest = schema.load_manifest(tmp_path / "dataset")
-    assert manifest.classes == ("High jump", "Walk")
-    jump, walk = read_split(tmp_path / "dataset", "training")
-    assert jump["instances/start"].tolist() == [0.5, 2.0]
-    assert (walk["labels"].tolist(), walk["counts"].tolist()) == ([1], [1])
+    written = verify(tmp_path / "dataset")
+    assert (written.manifest.classes, written.findings.errors()) == (("High jump", "Walk"), ())
+    assert [item.start_s for item in written.annotations.videos[0].instances] == [0.5, 2.0]
+    assert written.counts == {"jump_001": {"High jump": 2}, "walk_007": {"Walk": 1}, "empty_003": {}}
     database = json.loads((tmp_path / "annotations.json").read_text())["database"]
     assert database["empty_003"] == {"subset": "test", "duration": 6.4, "annotations": []}
     with open(tmp_path / "actions.txt", "a", encoding="utf-8") as file:
