@@ -24,8 +24,7 @@ from pathlib import Path
 
 from absl import flags
 
-from data_prep.annotations import checked_classes, read_class_file
-from data_prep.annotations.formats import read_annotations
+from data_prep.annotations import checked_classes, read_annotations, read_class_file
 from data_prep.inputs import options as inputs
 from data_prep.inputs.options import define_input_flags, input_options, open_inputs
 from data_prep.inspection.findings import Inspection, inspect_annotations, inspect_dataset, inspect_inputs, to_json

@@ -17,9 +17,8 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from data_prep.annotations import AnnotationSet, VideoRecord
+from data_prep.annotations import AnnotationSet, VideoRecord, read_annotations
 from data_prep.annotations.activitynet_json import activitynet_dict
-from data_prep.annotations.formats import read_annotations
 from data_prep.annotations.wtalc_folder import write_wtalc_folder
 from data_prep.output.folders import existing_marker, is_safe_name, require_only, staged_folder
 from data_prep.simulation.simulator import SIMULATED_MARKER, STREAMS, Simulator, SimulatorConfig

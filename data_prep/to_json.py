@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from data_prep.annotations import format_names, read_annotations
 from data_prep.annotations.activitynet_json import activitynet_dict
-from data_prep.annotations.formats import format_names, read_annotations
 from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from data_prep.annotations import (
+from data_prep.annotations.records import (
     AnnotationFormat,
     AnnotationSet,
     Instance,

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.annotations import AnnotationFormat, AnnotationSet, read_beginning
 from data_prep.annotations.activitynet_json import ACTIVITYNET_JSON
 from data_prep.annotations.instance_csv import INSTANCE_CSV
+from data_prep.annotations.records import AnnotationFormat, AnnotationSet, read_beginning
 from data_prep.annotations.thumos_text import THUMOS_TEXT
 from data_prep.annotations.video_csv import VIDEO_CSV
 from data_prep.annotations.wtalc_folder import WTALC_FOLDER

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_prep.annotations import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
+from data_prep.annotations.records import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
 from data_prep.annotations.tables import Row, columns_of, read_table
 from data_prep.annotations.video_groups import VideoGroup, group_by_video, subset_note, without_duration
 from tc3net.common.errors import UserError

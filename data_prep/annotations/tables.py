@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.annotations import beginning_of
+from data_prep.annotations.records import beginning_of
 from tc3net.common.errors import UserError
 
 _DELIMITERS = (",", ";", "\t")

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from data_prep.annotations import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
+from data_prep.annotations.records import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
 from tc3net.common.errors import UserError
 
 _FILE = re.compile(r"(?P<label>.+)_(?P<subset>val|test)\.txt")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.annotations import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
+from data_prep.annotations.records import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
 from data_prep.pickles.arrays import as_text, load_array
 from tc3net.common.errors import UserError
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
-from data_prep.annotations import AnnotationSet, checked_classes, read_class_file
-from data_prep.annotations.formats import format_names, read_annotations
+from data_prep.annotations import AnnotationSet, checked_classes, format_names, read_annotations, read_class_file
 from data_prep.features import FeatureReader
 from data_prep.features.axes import AXES
 from data_prep.features.layouts import LAYOUTS, FeatureChoices, open_features

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_prep.annotations import AnnotationSet, Instance, read_class_file
+from data_prep.annotations import AnnotationSet, Instance, read_annotations, read_class_file
 from data_prep.annotations.activitynet_json import read_activitynet_json
-from data_prep.annotations.formats import read_annotations
 from data_prep.annotations.wtalc_folder import read_wtalc_folder
 from data_prep.checks.judge import check_record
 from tc3net.common.errors import UserError

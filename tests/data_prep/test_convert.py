@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_prep.annotations import Instance, VideoRecord
-from data_prep.annotations.formats import read_annotations
+from data_prep.annotations import Instance, VideoRecord, read_annotations
 from data_prep.checks.counts import count_instances
 from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.conversion.writer import to_example

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.annotations import AnnotationFormat, AnnotationSet, formats
-from data_prep.annotations.formats import add_format, format_names, read_annotations
+from data_prep.annotations import AnnotationFormat, AnnotationSet, add_format, format_names, formats, read_annotations
 from data_prep.inspection.verify import verify
 from tc3net.common.errors import UserError
 from tests.support import forked_commands

@@ -11,8 +11,7 @@ import pytest
 from absl import flags
 
 from data_prep import synthetic
-from data_prep.annotations import Instance, VideoRecord
-from data_prep.annotations.formats import read_annotations
+from data_prep.annotations import Instance, VideoRecord, read_annotations
 from data_prep.checks.judge import validate
 from data_prep.features.layouts import open_features
 from data_prep.simulation.simulator import Simulator, SimulatorConfig

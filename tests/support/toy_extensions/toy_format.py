@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_prep.annotations import AnnotationFormat, AnnotationSet, Instance, VideoRecord, beginning_of, checked_classes
-from data_prep.annotations.formats import add_format
+from data_prep.annotations import (
+    AnnotationFormat,
+    AnnotationSet,
+    Instance,
+    VideoRecord,
+    add_format,
+    beginning_of,
+    checked_classes,
+)
 from tc3net.common.errors import UserError
 
 BARS = 3
