@@ -1,4 +1,4 @@
-"""The network's optimizer and its weight decay. The centers' own update: `tc3net.losses.center_update`."""
+"""The network's optimizer and its weight decay. The centers' own update: `tc3net.losses.center`."""
 
 from __future__ import annotations
 

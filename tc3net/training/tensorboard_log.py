@@ -219,7 +219,7 @@ class TensorBoardLog(Observer):
                 self._draw(step, subset)
         with self._train.as_default(step):
             for name, variable in self._model.network_variables().items():
-                if name.endswith("kernel"):
+                if len(variable.shape) > 1:  # kernels
                     tf.summary.histogram(f"weights/{name}", _some_rows(tf.convert_to_tensor(variable)))
         self._flush()
 
