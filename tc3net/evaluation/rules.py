@@ -4,7 +4,7 @@ Common to all: the score ranks the detections of a class over all videos; a clas
 has AP 0; a class without instances has no AP and no part in the mean; a video without detections adds only missed
 instances; every instance can be found once, so of several detections of it one is a true positive; exactly duplicated
 instances are separate instances, each of which needs its own detection; exactly duplicated detections are separate
-detections. The functions expect what `inputs.py` has checked and selected: detections of classes without instances,
+detections. The functions expect what `checks.py` has checked and selected: detections of classes without instances,
 and in videos without ground truth, no longer occur.
 """
 

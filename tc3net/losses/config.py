@@ -1,4 +1,4 @@
-"""Every choice of the three losses (Eq. 1-10), in one frozen, validated dataclass; docs/training.md lists them."""
+"""Every choice of the three losses (Eq. 1-10), in one frozen, validated dataclass; configs/ has the paper's values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_SMOOTHING, MAX_LENGTH = 16, 64  # bounds on the size of the graph
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Choices of Eq. 1-10. Defaults are the paper's for THUMOS14; BUILD_NOTES.md lists the reference code's."""
+    """Choices of Eq. 1-10. Defaults are the paper's for THUMOS14; docs/training.md lists the reference code's."""
 
     alpha: float = option(1e-3, "Weight of the center loss (Eq. 1); 0 switches it off, centers included.")
     beta: float = option(1.0, "Weight of the counting loss (Eq. 1); 0 switches it off. ActivityNet 1.2: 0.1.")
