@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 import tensorflow as tf
@@ -99,7 +98,7 @@ def main(argv: Sequence[str]) -> None:
     found = {}
     for run_dir in FLAGS.run_dirs:
         model, run, _ = load_model(run_dir, "last")
-        loss = LossConfig(**{item.name: run.training[item.name] for item in fields(LossConfig)})
+        loss = run.training.loss
         found[run_dir] = shape(score_videos(Scorer(model), split), run.detection, loss)
     for run_dir, numbers in found.items():
         print(run_dir, "  ".join(f"{name} {value:.2f}" for name, value in numbers.items()), flush=True)

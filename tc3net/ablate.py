@@ -23,7 +23,7 @@ from absl import flags
 from tc3net import train
 from tc3net.common import config as config_module
 from tc3net.common.command import run_main
-from tc3net.common.config import define_flags
+from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json, write_json
 from tc3net.common.interruption import Interruptions
@@ -31,12 +31,12 @@ from tc3net.data.split import open_split
 from tc3net.evaluation import average_recall
 from tc3net.experiments.ablation import FULL, VARIANTS, Results, write_report
 from tc3net.inference.raw_scores import save_scores
-from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.results.assessment import assess_scored, check_protocols, selection_tag
 from tc3net.results.folder import RAW_SCORES, write_evaluation, write_text
 from tc3net.results.sources import from_scores
-from tc3net.runs.folder import CheckpointChoice, load_model, load_run
+from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import dataset_checksum, versions
+from tc3net.runs.scoring import open_run
 
 FLAGS = flags.FLAGS
 RESULTS = "results.json"
@@ -141,10 +141,10 @@ def train_variant(run_dir: Path, arguments: Sequence[str], log: Path) -> None:
 
 def evaluate(run_dir: Path) -> dict[str, float]:
     """Scores a finished run and leaves what `tc3net.evaluate` would; the assessment's scalars."""
-    model, run, checkpoint = load_model(run_dir, FLAGS.checkpoint, FLAGS.weights)
-    split = open_split(FLAGS.dataset_dir, FLAGS.test_subset)
-    detection = run.detection
-    scores = score_videos(Scorer(model, run.training["top_k_divisor"]), split, keep_streams=detection.needs_streams)
+    run = open_run(str(run_dir), from_flags(CheckpointChoice))
+    detection, checkpoint = run.info.detection, run.source
+    split = run.open_split(FLAGS.dataset_dir, FLAGS.test_subset)
+    scores = run.score(split, keep_streams=detection.needs_streams)
     save_scores(run_dir / "evaluation" / RAW_SCORES, scores)
     scored = from_scores(checkpoint, scores, detection)
     assessment = assess_scored(scored, [FLAGS.protocol])
@@ -164,7 +164,7 @@ def caption_of(run_dir: Path) -> str:
     run = load_run(run_dir)
     which = "last checkpoint (nothing was selected)"
     if FLAGS.checkpoint == "best":
-        which = f"checkpoint selected by {run.training['selected_by']}"
+        which = f"checkpoint selected by {run.training.selected_by}"
     return (
         f"{run.dataset}, subset {FLAGS.test_subset}, protocol {FLAGS.protocol}; {FLAGS.iterations} steps, {which}; "
         f"{run.feature_dim} features per stream"

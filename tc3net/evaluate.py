@@ -23,7 +23,6 @@ from tc3net.common import config as config_module
 from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
-from tc3net.data.split import open_split
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import (
@@ -41,7 +40,6 @@ from tc3net.evaluation import (
     proposals_line,
 )
 from tc3net.inference.raw_scores import RawScores, load_scores, save_scores
-from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.intervals.annotations_json import load_annotations
 from tc3net.intervals.columns import AnnotatedVideos
 from tc3net.intervals.from_dataset import read_annotated_videos
@@ -56,8 +54,9 @@ from tc3net.results.folder import (
     write_evaluation,
 )
 from tc3net.results.sources import Scored, from_detections, from_scores
-from tc3net.runs.folder import CheckpointChoice, check_same_classes, load_model, load_run
+from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
+from tc3net.runs.scoring import open_run
 
 FLAGS = flags.FLAGS
 _USUAL_RESAMPLES = 1000
@@ -100,15 +99,12 @@ def _score_run(keep_streams: bool) -> tuple[RawScores, str]:
         raise UserError(
             "Expected --run_dir and --dataset_dir, or --scores=FILE of an earlier evaluation, or --detections=FILE."
         )
-    split = open_split(FLAGS.dataset_dir, FLAGS.subset)
-    model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
-    check_same_classes(FLAGS.run_dir, run, FLAGS.dataset_dir, split.manifest)
-    print(f"{split.num_videos} videos of subset {FLAGS.subset}, checkpoint {checkpoint}", flush=True)
+    run = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
+    split = run.open_split(FLAGS.dataset_dir, FLAGS.subset)
+    print(f"{split.num_videos} videos of subset {FLAGS.subset}, checkpoint {run.source}", flush=True)
     if FLAGS.checkpoint == "best":
-        selected_by = run.training.get("selected_by", "the first protocol on the subset evaluated during training")
-        print(f"Note: the best checkpoint was selected by {selected_by}.")
-    scorer = Scorer(model, run.training["top_k_divisor"])
-    return score_videos(scorer, split, keep_streams=keep_streams), checkpoint
+        print(f"Note: the best checkpoint was selected by {run.info.training.selected_by}.")
+    return run.score(split, keep_streams=keep_streams), run.source
 
 
 def _ground_truth() -> AnnotatedVideos:

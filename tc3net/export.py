@@ -26,7 +26,8 @@ from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig
-from tc3net.runs.folder import CheckpointChoice, RunInfo, load_model
+from tc3net.runs.description import RunInfo
+from tc3net.runs.folder import CheckpointChoice, load_model
 from tc3net.runs.provenance import versions
 from tc3net.saved_model.deployment import write_deployment
 from tc3net.saved_model.signatures import Batching, Service
@@ -77,7 +78,7 @@ def export(service: Service, run: RunInfo, folder: Path) -> Path:
             "batching": vars(service.batching),
             "model": vars(run.model),
             "dataset": run.dataset,
-            "training": run.training,
+            "training": run.training.as_dict(),
             "versions": versions(),
         }
         assets = staging / "model" / "assets"
@@ -113,7 +114,7 @@ def main(argv: Sequence[str]) -> None:
     model, run, source = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
     config = from_flags(DetectionConfig, base=run.detection)
     service = Service(
-        model, run.classes, run.time_base, config, run.training["top_k_divisor"], FLAGS.max_detections,
+        model, run.classes, run.time_base, config, run.training.loss.top_k_divisor, FLAGS.max_detections,
         from_flags(Batching),
     )  # fmt: skip
     path = export(service, run, Path(FLAGS.export_dir) / FLAGS.model_name)

@@ -37,7 +37,8 @@ from tc3net.intervals.columns import AnnotatedVideos, Detections, GroundTruth
 from tc3net.prediction.follow import FollowConfig, JoinedFiles, StreamDetector, follow_files
 from tc3net.prediction.tasks import Task, merge_tasks, run_task
 from tc3net.report import ReportInput, facts_of, write_report
-from tc3net.runs.folder import CheckpointChoice, RunInfo, load_model, load_run
+from tc3net.runs.description import RunInfo
+from tc3net.runs.folder import CheckpointChoice, load_model, load_run
 from tc3net.runs.provenance import versions
 from tc3net.runs.scoring import DatasetChoice, Scoring
 from tc3net.visualization.curves import CurveSource, video_tracks
@@ -171,7 +172,7 @@ def main(argv: Sequence[str]) -> None:
         return
     model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
     config = from_flags(DetectionConfig, base=run.detection)
-    scorer = Scorer(model, run.training["top_k_divisor"])
+    scorer = Scorer(model, run.training.loss.top_k_divisor)
     if FLAGS.follow:
         predict_stream(scorer, run, config, output_dir)
     else:

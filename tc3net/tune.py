@@ -22,13 +22,13 @@ from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path, write_json
 from tc3net.data.holdout import divide
-from tc3net.data.split import Split, open_split
+from tc3net.data.split import Split
 from tc3net.detection import DetectionConfig
 from tc3net.experiments.tuning import OBJECTIVES, Objective, Trial, changed_settings, gain, open_axes, search
 from tc3net.inference.raw_scores import RawScores, load_scores
-from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.results.assessment import check_protocols
-from tc3net.runs.folder import CheckpointChoice, RunInfo, check_same_classes, load_model, load_run
+from tc3net.runs.folder import CheckpointChoice, load_run
+from tc3net.runs.scoring import OpenedRun, open_run
 
 FLAGS = flags.FLAGS
 
@@ -65,10 +65,7 @@ def guarded_subset() -> str:
         return str(FLAGS.test_subset)
     if not FLAGS.run_dir:
         return "test"
-    load_run(FLAGS.run_dir)
-    path = Path(FLAGS.run_dir) / "flags.cfg"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return next((line.split("=", 1)[1] for line in reversed(lines) if line.startswith("--test_subset=")), "") or "test"
+    return load_run(FLAGS.run_dir).test_subset or "test"
 
 
 def check_subset(subset: str, what: str) -> None:
@@ -82,10 +79,11 @@ def check_subset(subset: str, what: str) -> None:
         )
 
 
-def split_to_tune_on(run: RunInfo) -> Split:
+def split_to_tune_on(run: OpenedRun) -> Split:
     """The videos of --subset, or those of the training subset that the run held out."""
-    trained_on = str(run.training["train_subset"])
-    split = open_split(FLAGS.dataset_dir, FLAGS.subset or trained_on)
+    training = run.info.training
+    trained_on = training.train_subset
+    split = run.open_split(FLAGS.dataset_dir, FLAGS.subset or trained_on)
     if FLAGS.subset:
         if FLAGS.subset == trained_on and not FLAGS.videos:
             print(
@@ -93,12 +91,11 @@ def split_to_tune_on(run: RunInfo) -> Split:
                 "settings that suit them may not suit those; prefer held-out videos."
             )
         return split
-    fraction = run.training.get("holdout_fraction", 0)
-    if not fraction:
+    if not training.holdout_fraction:
         raise UserError(
             f"{FLAGS.run_dir} held out no training videos (--holdout_fraction). Name the videos to tune on: --subset."
         )
-    return divide(split, fraction, run.training["seed"])[1]
+    return divide(split, training.holdout_fraction, training.inputs.seed)[1]
 
 
 def score_run() -> RawScores:
@@ -107,11 +104,10 @@ def score_run() -> RawScores:
         raise UserError("Expected --run_dir and --dataset_dir, or --scores=FILE of `tc3net.evaluate`.")
     if FLAGS.subset:
         check_subset(FLAGS.subset, FLAGS.dataset_dir)
-    model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
+    run = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
     split = split_to_tune_on(run)
-    check_same_classes(FLAGS.run_dir, run, FLAGS.dataset_dir, split.manifest)
-    print(f"{split.num_videos} videos of subset {split.subset}, checkpoint {checkpoint}", flush=True)
-    return score_videos(Scorer(model, run.training["top_k_divisor"]), split, keep_streams=True)
+    print(f"{split.num_videos} videos of subset {split.subset}, checkpoint {run.source}", flush=True)
+    return run.score(split, keep_streams=True)
 
 
 def chosen_videos(scores: RawScores) -> RawScores:
