@@ -25,7 +25,7 @@ def tf_variable(variable: Any) -> tf.Variable:
 
 
 def sublayers(layer: Any) -> list[Any]:
-    """The layers that a layer holds directly, also in lists and dicts, in the order in which it got them."""
+    """The layers that a layer holds directly, also in lists and dicts; the order is each stack's own."""
     found = layer._layers if KERAS_3 else layer._flatten_layers(recursive=False, include_self=False)
     return [part for part in found if not isinstance(part, keras.metrics.Metric)]
 
