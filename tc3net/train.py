@@ -28,6 +28,7 @@ from tc3net.data.sampling import check_divisible
 from tc3net.data.schema import Manifest
 from tc3net.data.split import open_split
 from tc3net.detection import DetectionConfig
+from tc3net.evaluation import DEFAULT_PROTOCOL
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.optimizers import OptimizerConfig, make_optimizer
@@ -59,7 +60,9 @@ def register_flags() -> None:
     flags.DEFINE_string(
         "test_subset", "test", "Subset to evaluate on while training (ActivityNet: validation); '' switches that off."
     )
-    flags.DEFINE_list("protocols", ["reference"], "Evaluation protocols; the first decides which checkpoint is best.")
+    flags.DEFINE_list(
+        "protocols", [DEFAULT_PROTOCOL], "Evaluation protocols; the first decides which checkpoint is best."
+    )
     for _config in CONFIGS:
         define_flags(_config)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
