@@ -97,9 +97,12 @@ def map_tag(protocol: str, which: float | str) -> str:
     """
     if isinstance(which, str):
         return f"{protocol}/mAP@{which}"
-    # 0.8999999999999999 is shown as 0.90, but 0.125 is not 0.12: thresholds must not share a name.
-    shown = f"{which:.2f}" if abs(round(which, 2) - which) < 1e-9 else f"{which:g}"
-    return f"{protocol}/mAP@{shown}"
+    return f"{protocol}/mAP@{tiou_text(which)}"
+
+
+def tiou_text(tiou: float) -> str:
+    """A threshold in tags: 0.8999999999999999 as 0.90, but 0.125 not as 0.12, since no two may share a tag."""
+    return f"{tiou:.2f}" if abs(round(tiou, 2) - tiou) < 1e-9 else f"{tiou:g}"
 
 
 def selection_tag(protocol: str) -> str:

@@ -20,6 +20,7 @@ from tc3net.detection import DetectionConfig, video_scores
 from tc3net.evaluation import find_protocol
 from tc3net.inference.raw_scores import RawScores
 from tc3net.model import ThreeCNet
+from tc3net.results.assessment import tiou_text
 from tc3net.training.event_files import trim_events
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer
 from tc3net.training.validation import Watched
@@ -122,7 +123,7 @@ def class_scalars(watched: Watched) -> dict[str, float]:
         return scalars
     for result in found.localization[:1]:
         row = find_protocol(result.protocol).main_row(result.tious)
-        shown = f"{group}/{result.protocol}@{result.tious[row]:.2f}"
+        shown = f"{group}/{result.protocol}@{tiou_text(result.tious[row])}"
         scalars.update({f"{shown}/{name}": ap for name, ap in zip(result.classes, result.ap[row])})
     if found.classification is not None:
         named = zip(classes, found.classification.ap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,3 +105,18 @@ def test_the_thresholds_of_a_call_are_those_of_the_protocol_at_them() -> None:
     given = match_localization(PROTOCOLS["activitynet"].at([0.3, 0.9]), truth, rows)
     assert called.tious == given.tious == (0.3, 0.9)
     np.testing.assert_array_equal(called.found, given.found)
+
+
+def test_the_page_describes_every_protocol() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    head, *rows = page[page.index("| | `thumos14`") :].split("\n\n")[0].splitlines()
+    names = [name.strip(" `") for name in head.split("|")[2:-1]]
+    assert set(names) == set(PROTOCOLS)
+    said = {cells[1].split(":")[0].split(" (")[0].strip(): cells[2:-1] for cells in (row.split("|") for row in rows)}
+    for name, main, averages, selects in zip(
+        names, said["main tIoU"], said["averages"], said["chooses the best checkpoint"]
+    ):
+        protocol = PROTOCOLS[name]
+        assert float(main) == protocol.main_tiou
+        assert averages.strip() == ", ".join(protocol.averages)
+        assert selects.strip().endswith(str(protocol.selecting))
