@@ -24,6 +24,7 @@ from tc3net.common.files import atomic_path
 from tc3net.data.holdout import divide
 from tc3net.data.sampling import check_divisible
 from tc3net.data.split import open_split
+from tc3net.evaluation import DEFAULT_PROTOCOL
 from tc3net.losses.objective import ADDED
 from tc3net.model.heads import HEADS
 from tc3net.runs.folder import claim_run_dir
@@ -47,7 +48,9 @@ def register_flags() -> None:
     flags.DEFINE_string(
         "test_subset", "test", "Subset to evaluate on while training (ActivityNet: validation); '' switches that off."
     )
-    flags.DEFINE_list("protocols", ["reference"], "Evaluation protocols; the first decides which checkpoint is best.")
+    flags.DEFINE_list(
+        "protocols", [DEFAULT_PROTOCOL], "Evaluation protocols; the first decides which checkpoint is best."
+    )
     for _config in (*CONFIGS.values(), *ADDED.values(), *HEADS.values()):
         define_flags(_config)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them

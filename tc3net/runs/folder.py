@@ -54,11 +54,19 @@ def load_run(run_dir: str | Path) -> RunInfo:
     path = Path(run_dir) / "run.json"
     raw = read_json(path, "description of a run, written by `python -m tc3net.train`")
     try:
-        return RunInfo.from_dict(raw)
+        run = RunInfo.from_dict(raw)
+        return run if run.test_subset is not None else replace(run, test_subset=_earlier_test_subset(Path(run_dir)))
     except (AttributeError, KeyError, TypeError, UserError) as error:
         raise UserError(
             f"{path}: a field is missing or wrong ({error}); was it written by another version of tc3net? Train again."
         ) from None
+
+
+def _earlier_test_subset(folder: Path) -> str | None:
+    """The test subset of a run whose description does not hold it yet: of the flags that it was started with."""
+    path = folder / "flags.cfg"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line.partition("=")[2] for line in reversed(lines) if line.startswith("--test_subset=")), None)
 
 
 def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:

@@ -11,6 +11,7 @@ from tc3net.common.extensions import loaded_extensions
 from tc3net.data.sampling import InputConfig
 from tc3net.data.schema import Manifest
 from tc3net.detection import DetectionConfig
+from tc3net.evaluation import PROTOCOLS
 from tc3net.losses import LossConfig, LossTerm
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.model.heads import Head, heads_as_dict
@@ -168,9 +169,11 @@ class Settings:
         metrics = {}
         if run.training.selected_by:
             where = "" if self.test_subset else HELD_OUT_TAG
+            first = self.protocols[0]
+            main = f"mAP@{PROTOCOLS[first].main_tiou:.2f}"
             metrics = {
                 SELECTION_TAG: "selection",  # of what is said in the column selected_by: other runs share this heading
-                f"{where}{self.protocols[0]}/mAP@0.50": f"{where}{self.protocols[0]} mAP@0.50",
+                f"{where}{first}/{main}": f"{where}{first} {main}",
             }
         table = markdown_table(("flag", "value", "default, if another"), flags)
         return RunCard(texts={"dataset": run.dataset, "flags": table}, hparams=hparams, metrics=metrics)
