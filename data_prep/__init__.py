@@ -1,1 +1,4 @@
-"""Turns feature files and annotations into the sharded data sets that tc3net reads; tc3net never imports it."""
+"""Turns feature files and annotations into the sharded data sets that tc3net reads.
+
+tc3net imports none of it but `features`, and that only where a user hands it raw feature files.
+"""

@@ -8,6 +8,16 @@ The exit status is 0 when no errors were found, and 1 otherwise.
 
 from __future__ import annotations
 
+import sys
+
+if not __package__:
+    # A module of this folder was run by path, and Python looks for modules here first: whatever imports the standard
+    # library's `inspect` gets this one, before anything else can go wrong.
+    sys.exit(
+        "\nerror: a command of data_prep was run by path; expected its name, since this folder's inspect.py would "
+        "stand in for Python's own. From the top folder: python -m data_prep.convert (or inspect, ...)."
+    )
+
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +25,8 @@ from pathlib import Path
 from absl import flags
 
 from data_prep.annotations import checked_classes, read_class_file
+from data_prep.annotations.formats import read_annotations
 from data_prep.inputs import options as inputs
-from data_prep.inputs.layouts import read_annotations
 from data_prep.inputs.options import define_input_flags, input_options, open_inputs
 from data_prep.inspection.findings import Inspection, inspect_annotations, inspect_dataset, inspect_inputs, to_json
 from data_prep.inspection.page import page

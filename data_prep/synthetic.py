@@ -18,7 +18,9 @@ from absl import flags
 from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, VideoRecord
-from data_prep.inputs.layouts import read_annotations
+from data_prep.annotations.activitynet_json import activitynet_dict
+from data_prep.annotations.formats import read_annotations
+from data_prep.annotations.wtalc_folder import write_wtalc_folder
 from data_prep.output.folders import existing_marker, is_safe_name, require_only, staged_folder
 from data_prep.simulation.simulator import SIMULATED_MARKER, STREAMS, Simulator, SimulatorConfig
 from tc3net.common.command import run_main
@@ -92,9 +94,9 @@ def simulate(options: SyntheticOptions) -> AnnotationSet:
         _write_features(folder, options.layout, simulator, annotations)
         if options.annotations is None:
             if options.layout == "wtalc":
-                write_wtalc_annotations(folder / "annotations", annotations)
+                write_wtalc_folder(folder / "annotations", annotations)
             else:
-                write_json(folder / "annotations.json", to_activitynet_json(annotations))
+                write_json(folder / "annotations.json", activitynet_dict(annotations, "simulated", with_labels=False))
         files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         what = "Simulated features; results on them say nothing about real videos."
         write_json(folder / SIMULATED_MARKER, {"note": what, "parameters": parameters, "files": files})
@@ -154,44 +156,6 @@ def _write_features(folder: Path, layout: str, simulator: Simulator, annotations
     for video in videos:
         for stream, values in zip(STREAMS, simulator.features(video)):
             np.save(folder / "features" / stream / f"{video.video_id}.npy", values)
-
-
-def to_activitynet_json(annotations: AnnotationSet) -> dict[str, Any]:
-    """The annotations as the object that `activitynet_json` reads; instances must be known for all videos."""
-    database = {
-        video.video_id: {
-            "subset": video.subset,
-            "duration": video.duration_s,
-            "annotations": [{"label": item.label, "segment": [item.start_s, item.end_s]} for item in video.instances],
-        }
-        for video in annotations.videos
-    }
-    return {"version": "simulated", "classes": list(annotations.classes), "database": database}
-
-
-def write_wtalc_annotations(folder: Path, annotations: AnnotationSet) -> None:
-    """Writes the annotations as the folder that `wtalc_folder` reads.
-
-    Args:
-        folder: created; must not exist.
-        annotations: what to write, one row per video.
-    """
-    folder.mkdir()
-    videos = annotations.videos
-    lists: dict[str, list[Any]] = {
-        "labels_all": [list(video.labels) for video in videos],
-        "segments": [[[item.start_s, item.end_s] for item in video.instances] for video in videos],
-        "labels": [[item.label for item in video.instances] for video in videos],
-    }
-    for name, rows in lists.items():
-        column = np.empty(len(videos), np.object_)
-        for row, items in enumerate(rows):
-            column[row] = items
-        np.save(folder / f"{name}.npy", column)
-    np.save(folder / "videoname.npy", np.array([video.video_id.encode() for video in videos]))
-    np.save(folder / "subset.npy", np.array([video.subset.encode() for video in videos]))
-    np.save(folder / "duration.npy", np.array([[video.duration_s] for video in videos]))
-    np.save(folder / "classlist.npy", np.array([name.encode() for name in annotations.classes]))
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:

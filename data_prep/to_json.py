@@ -8,14 +8,12 @@ Annotations are written as they are, without the checks of the conversion.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
-from data_prep.annotations import AnnotationSet, VideoRecord
-from data_prep.inputs.layouts import FORMATS, read_annotations
+from data_prep.annotations.activitynet_json import activitynet_dict
+from data_prep.annotations.formats import format_names, read_annotations
 from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
@@ -26,34 +24,9 @@ FLAGS = flags.FLAGS
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("annotations", None, "File or folder in any format that the conversion reads.")
-    flags.DEFINE_enum("annotation_format", "auto", FORMATS, "Its format, where it is not recognised.")
+    flags.DEFINE_enum("annotation_format", "auto", format_names(), "Its format, where it is not recognised.")
     flags.DEFINE_string("subset", None, "Subset of all videos, for tables without that column.")
     flags.DEFINE_string("output", None, "JSON file to write.")
-
-
-def to_json(annotations: AnnotationSet) -> dict[str, Any]:
-    """The annotations as `tc3net.intervals.annotations_json` and `data_prep.annotations.activitynet_json` read them.
-
-    An unknown duration is left out, and so are the annotations of a video that was not annotated in time.
-    """
-    return {
-        "version": "tc3net",
-        "classes": list(annotations.classes),
-        "database": {video.video_id: _entry(video) for video in annotations.videos},
-    }
-
-
-def _entry(video: VideoRecord) -> dict[str, Any]:
-    entry: dict[str, Any] = {"subset": video.subset}
-    if math.isfinite(video.duration_s):
-        entry["duration"] = video.duration_s
-    if video.labels:
-        entry["labels"] = list(video.labels)
-    if video.instances_known:
-        entry["annotations"] = [{"label": i.label, "segment": [i.start_s, i.end_s]} for i in video.instances]
-    if video.ambiguous:
-        entry["ambiguous"] = [list(interval) for interval in video.ambiguous]
-    return entry
 
 
 def main(argv: Sequence[str]) -> None:
@@ -63,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
         if not getattr(FLAGS, name):
             raise UserError(f"--{name} is missing.")
     annotations, format_name = read_annotations(FLAGS.annotations, FLAGS.annotation_format, FLAGS.subset)
-    write_json(FLAGS.output, to_json(annotations))
+    write_json(FLAGS.output, activitynet_dict(annotations, "tc3net", with_labels=True))
     subsets = sorted({video.subset for video in annotations.videos})
     known = sum(video.instances_known for video in annotations.videos)
     print(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.annotations.formats import read_annotations
 from data_prep.conversion.pipeline import ConvertOptions, convert
-from data_prep.inputs.layouts import read_annotations
 from data_prep.inputs.options import InputOptions
 from data_prep.simulation.simulator import SIMULATED_MARKER, SimulatorConfig
 from data_prep.synthetic import SyntheticOptions, simulate

@@ -3,13 +3,15 @@
     python -m tc3net.predict --run_dir=RUN --rgb=a_rgb.npy,b_rgb.npy --flow=a_flow.npy,b_flow.npy --output_dir=OUT
     python -m tc3net.predict --run_dir=RUN --features=a.npy --annotations=annotations.json --output_dir=OUT
     python -m tc3net.predict --run_dir=RUN --features=live.npy --follow --output_dir=OUT
-    python -m tc3net.predict --run_dir=RUN --dataset=DATASET --subset=test --output_dir=OUT --task_index=0 --num_tasks=8
+    python -m tc3net.predict --run_dir=RUN --dataset_dir=DATASET --subset=test --output_dir=OUT \
+        --task_index=0 --num_tasks=8
     python -m tc3net.predict --merge --output_dir=OUT --num_tasks=8
 
 Of feature files: OUT/detections.json (ActivityNet format, seconds), one OUT/<video>.png per video, and with --report
-one page with all of them, OUT/report.html. A video is named after its (rgb) feature file. `--features` are arrays
-[segments, 2D], rgb first. With --follow: OUT/detections.jsonl, a line per detection as soon as it is complete, also
-printed. Of a data set: OUT/detections.json, or with several tasks one file each, which --merge makes one.
+one page with all of them, OUT/report.html. A video is named after its (rgb) feature file. `--features` are files with
+both streams, such as arrays [segments, 2D], rgb first. With --follow: OUT/detections.jsonl, a line per detection as
+soon as it is complete, also printed. Of a data set: OUT/detections.json, or with several tasks one file each, which
+--merge makes one.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from tc3net.common import config as config_module
@@ -29,12 +30,13 @@ from tc3net.common.errors import UserError
 from tc3net.common.interruption import Interruptions
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
-from tc3net.inference.new_videos import collect_videos, score_features
-from tc3net.inference.raw_scores import RawScores
+from tc3net.inference.new_videos import score_features
 from tc3net.inference.scorer import Scorer
-from tc3net.intervals.activitynet_json import load_instances, save_detections
-from tc3net.intervals.columns import AnnotatedVideos, Detections, GroundTruth
-from tc3net.prediction.follow import FollowConfig, JoinedFiles, StreamDetector, follow_files
+from tc3net.intervals.annotations_json import annotated_videos, load_instances
+from tc3net.intervals.columns import Detections
+from tc3net.intervals.detections_json import save_detections
+from tc3net.prediction.feature_files import FeatureFiles, FileChoices, open_growing, read_videos
+from tc3net.prediction.follow import FollowConfig, StreamDetector, follow_files
 from tc3net.prediction.tasks import Task, merge_tasks, run_task
 from tc3net.report import ReportInput, facts_of, write_report
 from tc3net.runs.description import RunInfo
@@ -51,9 +53,9 @@ MAX_PANELS = 4
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("run_dir", None, "Run folder of the model; its detection settings are the defaults here.")
-    flags.DEFINE_list("rgb", [], "Feature files [segments, D] of the rgb stream, one per video, comma separated.")
+    flags.DEFINE_list("rgb", [], "Files [segments, D] of the rgb stream (.npy, .npz or HDF5), one per video.")
     flags.DEFINE_list("flow", [], "Feature files of the flow stream, in the same order.")
-    flags.DEFINE_list("features", [], "Instead of --rgb and --flow: files [segments, 2D], rgb first.")
+    flags.DEFINE_list("features", [], "Instead of --rgb and --flow: files with both streams, such as [segments, 2D].")
     flags.DEFINE_string("annotations", None, "ActivityNet JSON with the instances of these videos, for the picture.")
     flags.DEFINE_string("output_dir", None, "Where detections and pictures go.")
     flags.DEFINE_bool("report", False, "Also write report.html, a page to look through all videos.")
@@ -61,10 +63,12 @@ def register_flags() -> None:
     flags.DEFINE_integer("frames_per_segment", None, "Frames per feature row; default: the run's.")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next; default: the run's.")
     flags.DEFINE_bool("follow", False, "Give out detections while the one --features file, or --rgb and --flow, grows.")
-    flags.DEFINE_integer("task_index", 0, "Which part of --dataset to score.")
-    flags.DEFINE_integer("num_tasks", 1, "Number of parts that --dataset is divided into.")
+    flags.DEFINE_integer("task_index", 0, "Which part of --dataset_dir to score.")
+    flags.DEFINE_integer("num_tasks", 1, "Number of parts that --dataset_dir is divided into.")
     flags.DEFINE_bool("merge", False, "Make one file of those of all --num_tasks parts; needs no run.")
     define_flags(DatasetChoice)
+    flags.DEFINE_alias("dataset", "dataset_dir")  # its name here before every command had the same
+    define_flags(FileChoices)
     define_flags(FollowConfig)
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
@@ -96,33 +100,14 @@ def draw_video(
     plot_timeline(path, scores.video_ids[video], *video_tracks(source, video, shown, detections, instances))
 
 
-def annotated_videos(annotated: dict[str, list[tuple[str, float, float]]], scores: RawScores) -> AnnotatedVideos | None:
-    """Ground truth of the predicted videos, for the report; None where nothing is known about any of them.
-
-    Args:
-        annotated: instances (class, start s, end s) by video; those of classes that the model does not know are left
-            out.
-        scores: raw scores of the videos.
-    """
-    known = [video_id for video_id in scores.video_ids if video_id in annotated]
-    if not known:
-        return None
-    id_of = {name: c for c, name in enumerate(scores.classes)}
-    rows = [(v, id_of[c], s, e) for v, name in enumerate(known) for c, s, e in annotated[name] if c in id_of]
-    video, label, start_s, end_s = np.array(rows, np.float64).reshape(-1, 4).T
-    none, no_times = np.zeros(0, np.int64), np.zeros(0)
-    truth = GroundTruth(
-        scores.classes, tuple(known), video.astype(np.int64), label.astype(np.int64), start_s, end_s,
-        ambiguous_video=none, ambiguous_start_s=no_times, ambiguous_end_s=no_times,
-    )  # fmt: skip
-    row_of = {video_id: row for row, video_id in enumerate(scores.video_ids)}
-    return AnnotatedVideos(scores.dataset, truth, scores.duration_s[[row_of[video_id] for video_id in known]])
-
-
 def _time_base(run: RunInfo) -> TimeBase:
     """The run's, with what the flags say."""
     names = ("fps", "frames_per_segment", "stride_frames")
     return replace(run.time_base, **{n: getattr(FLAGS, n) for n in names if getattr(FLAGS, n) is not None})
+
+
+def _files() -> FeatureFiles:
+    return FeatureFiles(FLAGS.rgb, FLAGS.flow, FLAGS.features)
 
 
 def predict_dataset(output_dir: Path) -> None:
@@ -137,13 +122,10 @@ def predict_dataset(output_dir: Path) -> None:
 
 def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path) -> None:
     """Follows feature files until they stop growing, or until the process is asked to end."""
-    paths = FLAGS.features or [*FLAGS.rgb, *FLAGS.flow]
-    if len(FLAGS.features or FLAGS.rgb) != 1 or len(FLAGS.rgb) != len(FLAGS.flow) or (FLAGS.features and FLAGS.rgb):
-        raise UserError(f"Found {paths} to follow; expected one --features file, or one --rgb and one --flow file.")
+    files = open_growing(_files(), 2 * run.feature_dim, from_flags(FileChoices))
     follow = from_flags(FollowConfig)
     detector = StreamDetector(scorer, run.classes, _time_base(run), config, follow)
     output_dir.mkdir(parents=True, exist_ok=True)
-    files = JoinedFiles(paths, 2 * run.feature_dim)
     with open(output_dir / "detections.jsonl", "w", encoding="utf-8") as file, Interruptions() as interruptions:
         for found in follow_files(detector, files, follow, lambda: interruptions.received is not None):
             line = {"label": found.label, "segment": [found.start_s, found.end_s], "score": found.score}
@@ -165,9 +147,9 @@ def main(argv: Sequence[str]) -> None:
     if FLAGS.merge:
         print(f"Written: {merge_tasks(output_dir, FLAGS.num_tasks)}")
         return
-    if FLAGS.dataset and (FLAGS.rgb or FLAGS.flow or FLAGS.features or FLAGS.follow):
-        raise UserError("--dataset found together with feature files or --follow; expected one or the other.")
-    if FLAGS.dataset:
+    if FLAGS.dataset_dir and (FLAGS.rgb or FLAGS.flow or FLAGS.features or FLAGS.follow):
+        raise UserError("--dataset_dir found together with feature files or --follow; expected one or the other.")
+    if FLAGS.dataset_dir:
         predict_dataset(output_dir)
         return
     model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
@@ -181,7 +163,7 @@ def main(argv: Sequence[str]) -> None:
 
 def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path, checkpoint: str) -> None:
     """Scores the files, writes detections and pictures."""
-    videos = collect_videos(FLAGS.rgb, FLAGS.flow, FLAGS.features, run.feature_dim)
+    videos = read_videos(_files(), run.feature_dim, from_flags(FileChoices))
     annotated = load_instances(FLAGS.annotations) if FLAGS.annotations else {}
     scores = score_features(scorer, videos, run.classes, _time_base(run))
     detections = detect_videos(scores, config)
@@ -197,11 +179,12 @@ def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_
                 f"{detections.end_s[i]:8.2f} s   score {detections.score[i]:.3f}"
             )
     if FLAGS.report:
+        durations_s = dict(zip(scores.video_ids, scores.duration_s.tolist()))
         report = ReportInput(
             title=f"Predictions of {Path(FLAGS.run_dir).name}, trained on {run.dataset}",
             classes=run.classes,
             detections=detections,
-            annotated=annotated_videos(annotated, scores),
+            annotated=annotated_videos(annotated, run.classes, durations_s, dataset=scores.dataset),
             scores=scores,
             config=config,
             facts=facts_of({"source": checkpoint, "detection": vars(config), "versions": versions()}),

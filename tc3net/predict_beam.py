@@ -1,11 +1,11 @@
 """Command: detections of a converted data set, scored on many machines by Apache Beam's RunInference.
 
-    python -m tc3net.predict_beam --run_dir=RUN --dataset=DATASET --subset=test --output_dir=OUT --num_tasks=8 \
+    python -m tc3net.predict_beam --run_dir=RUN --dataset_dir=DATASET --subset=test --output_dir=OUT --num_tasks=8 \
         --beam_option=runner=FlinkRunner
 
-Writes the files of all tasks of `tc3net.predict --dataset`, the same to the byte: OUT/detections.json, or with several
-tasks one file each, which `tc3net.predict --merge` makes one. Run, data set and OUT have to lie where the driver and
-every worker see them under the same path.
+Writes the files of all tasks of `tc3net.predict --dataset_dir`, the same to the byte: OUT/detections.json, or with
+several tasks one file each, which `tc3net.predict --merge` makes one. Run, data set and OUT have to lie where the
+driver and every worker see them under the same path.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def predict_on_beam(
     Raises:
         UserError: Beam is not installed, see `Scoring.open`, or a record is damaged; files of other tasks are written.
     """
-    beam = import_beam("score without it: python -m tc3net.predict --dataset=... --task_index=... --num_tasks=...")
+    beam = import_beam("score without it: python -m tc3net.predict --dataset_dir=... --task_index=... --num_tasks=...")
     from tc3net.prediction.beam_inference import BlockHandler, blocks_of_tasks, run_pipeline, write_task
 
     tasks = [Task(index, num_tasks) for index in range(max(num_tasks, 1))]
-    videos = replace(scoring.videos, dataset=os.path.abspath(scoring.videos.dataset))
+    videos = replace(scoring.videos, dataset_dir=os.path.abspath(scoring.videos.dataset_dir))
     scoring = replace(scoring, run_dir=os.path.abspath(scoring.run_dir), videos=videos)
     opened = scoring.open()  # here too, since nothing need be started for what fails already here
     folder = Path(os.path.abspath(output_dir))
@@ -76,8 +76,9 @@ def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("run_dir", None, "Run folder of the model; its detection settings are the defaults here.")
     flags.DEFINE_string("output_dir", None, "Where detections go.")
-    flags.DEFINE_integer("num_tasks", 1, "Number of files that --dataset is divided into.")
+    flags.DEFINE_integer("num_tasks", 1, "Number of files that --dataset_dir is divided into.")
     define_flags(DatasetChoice)
+    flags.DEFINE_alias("dataset", "dataset_dir")  # its name here before every command had the same
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
     define_beam_flag(FLAGS)
@@ -87,7 +88,7 @@ def register_flags() -> None:
 def main(argv: Sequence[str]) -> None:
     """Scores the data set that the flags name."""
     del argv
-    for name in ("run_dir", "dataset", "output_dir"):
+    for name in ("run_dir", "dataset_dir", "output_dir"):
         if not getattr(FLAGS, name):
             raise UserError(f"--{name} is missing.")
     detection = from_flags(DetectionConfig, base=load_run(FLAGS.run_dir).detection)

@@ -1,13 +1,13 @@
 """What is known about the videos of a data set, in one form for every annotation format.
 
-Each parser of this package turns one format into an `AnnotationSet`. A parser refuses files it cannot read; it does
-not judge what it read: whether intervals, names and labels make sense is decided in `data_prep.checks.judge`, once for
-all formats.
+Each format of this package is an `AnnotationFormat` with a module of its own, and a row in `formats`: it recognises its
+files and turns them into an `AnnotationSet`. It refuses files it cannot read; it does not judge what it read: whether
+intervals, names and labels make sense is decided in `data_prep.checks.judge`, once for all formats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +70,60 @@ class AnnotationSet:
     videos: tuple[VideoRecord, ...]
     without_duration: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+
+
+def _never(path: Path) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class AnnotationFormat:
+    """One way to write annotations down.
+
+    Attributes:
+        name: as `--annotation_format` takes it.
+        words: the format in a few words, as the screen and the manifest state it.
+        expected: what a file or folder of it looks like, for the message where none is recognised.
+        recognises: whether a path is of this format, from its content and not from its name; the path exists. A file
+            need not be text (`beginning_of` helps).
+        read: path and subset -> the annotations; raises UserError for what is damaged. The subset is None, unless
+            `takes_subset` and the user named one.
+        takes_subset: whether the format leaves the subset of its videos open, so that the user may name it.
+        is_folder: whether it is a folder of files, and not one file.
+        near_miss: of a path that no format recognises, what was found, expected, and the cure, if it looks as if this
+            format were meant; else "".
+    """
+
+    name: str
+    words: str
+    expected: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, str | None], AnnotationSet]
+    takes_subset: bool = False
+    is_folder: bool = False
+    near_miss: Callable[[Path], str] = _never
+
+
+_CHARACTERS_SEEN = 4096
+
+
+def read_beginning(path: Path) -> str:
+    """The first characters of a text file, UTF-8 with or without byte order mark.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is not text.
+    """
+    with open(path, encoding="utf-8-sig") as file:
+        return file.read(_CHARACTERS_SEEN)
+
+
+def beginning_of(path: Path) -> str:
+    """As `read_beginning`, for formats that look whether a file is theirs: "" where it is no text or cannot be read."""
+    try:
+        return read_beginning(path)
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def checked_classes(classes: Sequence[str], path: str | Path) -> tuple[str, ...]:

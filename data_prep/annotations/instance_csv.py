@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_prep.annotations import AnnotationSet, Instance, VideoRecord, checked_classes
-from data_prep.annotations.tables import Row, read_table
+from data_prep.annotations import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
+from data_prep.annotations.tables import Row, columns_of, read_table
 from data_prep.annotations.video_groups import VideoGroup, group_by_video, subset_note, without_duration
 from tc3net.common.errors import UserError
 
@@ -64,3 +64,19 @@ def _instance(row: Row) -> Instance | None:
             "neither where only the class is known. Fill it in."
         )
     return Instance(start_s, end_s, row.required("class"))
+
+
+def _is_instance_csv(path: Path) -> bool:
+    columns = columns_of(path)
+    # One of the two times is enough: the table is meant, and reading says that the other column is missing.
+    return "video" in columns and ("start_s" in columns or "end_s" in columns)
+
+
+INSTANCE_CSV = AnnotationFormat(
+    name="instance_csv",
+    words="table of instances",
+    expected=f"a CSV table of instances (first line {','.join(REQUIRED)})",
+    recognises=_is_instance_csv,
+    read=read_instance_csv,
+    takes_subset=True,
+)

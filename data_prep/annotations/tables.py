@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.annotations import beginning_of
 from tc3net.common.errors import UserError
 
 _DELIMITERS = (",", ";", "\t")
@@ -73,13 +74,12 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def header_of(path: str | Path) -> tuple[str, ...]:
-    """Column names of a table, lower case; empty when the first line is empty.
-
-    Raises:
-        UserError: the file cannot be read or is not text.
-    """
-    first = next(iter(_text(path).splitlines()), "")
+def columns_of(path: Path) -> tuple[str, ...]:
+    """Column names in the first line of a file, lower case; () where it is no table."""
+    beginning = beginning_of(path)
+    if beginning.lstrip()[:1] in ("{", "["):  # JSON, of which a line may hold a column's name between its commas
+        return ()
+    first = next(iter(beginning.splitlines()), "")
     return _columns(first, _delimiter(first))
 
 

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from data_prep.annotations import AnnotationSet, Instance, VideoRecord, checked_classes
+from data_prep.annotations import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
 from tc3net.common.errors import UserError
 
 _FILE = re.compile(r"(?P<label>.+)_(?P<subset>val|test)\.txt")
@@ -93,3 +93,13 @@ def _lines(path: Path) -> list[tuple[str, str, float, float]]:
             raise UserError(f"{path}:{number}: found {line!r}; expected `video start end`. Correct the line.") from None
         found.append((f"{path}:{number}", video_id, start_s, end_s))
     return found
+
+
+THUMOS_TEXT = AnnotationFormat(
+    name="thumos_text",
+    words="THUMOS14 text files",
+    expected="THUMOS14's <Class>_val.txt or <Class>_test.txt",
+    recognises=is_thumos_text,
+    read=lambda path, _: read_thumos_text(path),
+    is_folder=True,
+)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_prep.annotations import AnnotationSet, VideoRecord, checked_classes
-from data_prep.annotations.tables import Row, read_table
+from data_prep.annotations import AnnotationFormat, AnnotationSet, VideoRecord, checked_classes
+from data_prep.annotations.tables import Row, columns_of, read_table
 from data_prep.annotations.video_groups import VideoGroup, group_by_video, subset_note, without_duration
 from tc3net.common.errors import UserError
 
@@ -59,3 +59,18 @@ def _record(group: VideoGroup) -> VideoRecord:
         instances_known=False,
         counts={name: count for name, count in counts.items() if count is not None},
     )
+
+
+def _is_video_csv(path: Path) -> bool:
+    columns = columns_of(path)
+    return "video" in columns and "start_s" not in columns and "end_s" not in columns
+
+
+VIDEO_CSV = AnnotationFormat(
+    name="video_csv",
+    words="table of videos and classes, no times",
+    expected="a CSV table of videos (first line video,class,count)",
+    recognises=_is_video_csv,
+    read=read_video_csv,
+    takes_subset=True,
+)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.annotations import AnnotationSet, Instance, VideoRecord, checked_classes
+from data_prep.annotations import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
 from data_prep.pickles.arrays import as_text, load_array
 from tc3net.common.errors import UserError
 
@@ -122,3 +122,48 @@ def _read_ambiguous(path: Path, video_ids: Iterable[str]) -> dict[str, list[tupl
             "videos. Use the file that belongs to this folder, or remove it."
         )
     return intervals
+
+
+def write_wtalc_folder(folder: Path, annotations: AnnotationSet) -> None:
+    """Writes the annotations as a folder that `read_wtalc_folder` reads.
+
+    Args:
+        folder: created; must not exist.
+        annotations: what to write, one row per video.
+    """
+    folder.mkdir()
+    videos = annotations.videos
+    lists: dict[str, list[Any]] = {
+        "labels_all": [list(video.labels) for video in videos],
+        "segments": [[[item.start_s, item.end_s] for item in video.instances] for video in videos],
+        "labels": [[item.label for item in video.instances] for video in videos],
+    }
+    for name, rows in lists.items():
+        column = np.empty(len(videos), np.object_)
+        for row, items in enumerate(rows):
+            column[row] = items
+        np.save(folder / f"{name}.npy", column)
+    np.save(folder / "videoname.npy", np.array([video.video_id.encode() for video in videos]))
+    np.save(folder / "subset.npy", np.array([video.subset.encode() for video in videos]))
+    np.save(folder / "duration.npy", np.array([[video.duration_s] for video in videos]))
+    np.save(folder / "classlist.npy", np.array([name.encode() for name in annotations.classes]))
+
+
+def _single_array(path: Path) -> str:
+    if path.is_dir() or path.suffix != ".npy":
+        return ""
+    return (
+        "a single .npy file found; expected all of W-TALC's files: the folder that holds videoname.npy, segments.npy "
+        "and the others. Give --annotations that folder."
+    )
+
+
+WTALC_FOLDER = AnnotationFormat(
+    name="wtalc_folder",
+    words="W-TALC folder of NumPy files",
+    expected="W-TALC's videoname.npy",
+    recognises=lambda path: (path / "videoname.npy").exists(),
+    read=lambda path, _: read_wtalc_folder(path),
+    is_folder=True,
+    near_miss=_single_array,
+)

@@ -38,7 +38,7 @@ class FeatureFacts:
 
 
 def examine(rgb: np.ndarray, flow: np.ndarray) -> FeatureFacts:
-    """Looks at usable features (see `data_prep.features.check_features`).
+    """Looks at usable features (see `data_prep.features.rows.check_features`).
 
     Args:
         rgb, flow: [s, D] floating point, finite, s >= 1.

@@ -30,7 +30,7 @@ LENGTH_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class Findings:
-    """Result of `validate`.
+    """Everything that was found out about the videos of a data set.
 
     Attributes:
         problems: in the order of the annotations, then features without annotation, then those about several videos.

@@ -11,22 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from data_prep.conversion.workers import Step, Task
-from data_prep.features import FeatureReader
-from data_prep.inputs.options import InputOptions, open_inputs
+from data_prep.conversion.workers import Step, Task, open_elsewhere
+from data_prep.inputs.options import InputOptions
 from tc3net.common.beam_support import outcome_line, pipeline_options, read_outcomes
+from tc3net.common.extensions import loaded_extensions
+
+_reader = functools.lru_cache(maxsize=1)(open_elsewhere)  # once per worker process
 
 
-@functools.lru_cache(maxsize=1)
-def _reader(options: InputOptions) -> FeatureReader:
-    """Opened once per worker process."""
-    return open_inputs(options).reader
-
-
-def _run_step(numbered: tuple[int, Task], step: Step[Task], options: InputOptions) -> str:
+def _run_step(numbered: tuple[int, Task], step: Step[Task], options: InputOptions, extensions: tuple[str, ...]) -> str:
     """One line of JSON: the task's number and its result, or the message of an error that the user can correct."""
     number, task = numbered
-    return outcome_line(number, lambda: step(_reader(options), task))
+    return outcome_line(number, lambda: step(_reader(options, extensions), task))
 
 
 class BeamWorkers:
@@ -63,7 +59,7 @@ class BeamWorkers:
                 pipeline
                 | "tasks" >> beam.Create(list(enumerate(tasks)))
                 | "distribute" >> beam.Reshuffle()
-                | step.__name__ >> beam.Map(_run_step, step, self._options)
+                | step.__name__ >> beam.Map(_run_step, step, self._options, loaded_extensions())
                 | "results" >> beam.io.WriteToText(str(self._folder / prefix))
             )
         yield from read_outcomes(self._folder, prefix, len(tasks))

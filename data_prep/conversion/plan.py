@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from data_prep.inputs.options import InputOptions
 from tc3net import __version__
+from tc3net.common.extensions import loaded_extensions
 from tc3net.common.files import sha256_of
 
 # Of `InputOptions`, those that name files: by contents, or by size and time of change.
@@ -68,6 +69,7 @@ def make_plan(inputs: InputOptions, settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "made_by": "python -m data_prep.convert",
         "versions": {"tc3net": __version__, "tensorflow": tf.__version__, "numpy": np.__version__},
+        "extensions": list(loaded_extensions()),
         "inputs": {name: None if value is None else str(value) for name, value in stated.items()},
         "time_base": dict(time_base),
         "files": input_fingerprints(inputs),

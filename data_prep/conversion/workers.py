@@ -24,6 +24,7 @@ import numpy as np
 from data_prep.features import FeatureReader
 from data_prep.inputs.options import InputOptions, open_inputs
 from tc3net.common.errors import UserError
+from tc3net.common.extensions import load_extensions, loaded_extensions
 
 Task = TypeVar("Task")
 Step = Callable[[FeatureReader, Task], Any]
@@ -60,6 +61,20 @@ class Workers(Protocol):
         Raises:
             OSError, UserError: of a step; the others are given up then.
         """
+
+
+def open_elsewhere(options: InputOptions, extensions: Sequence[str]) -> FeatureReader:
+    """The features, opened in another process than the one that was given the options.
+
+    Args:
+        options: the inputs.
+        extensions: modules that were loaded there: the inputs may be in a format of theirs.
+
+    Raises:
+        UserError: see `open_inputs`; or a module cannot be imported here.
+    """
+    load_extensions(extensions)
+    return open_inputs(options).reader
 
 
 class LocalWorkers:
@@ -120,7 +135,8 @@ class LocalWorkers:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._stop = context.Event()
-            self._pool = ProcessPoolExecutor(self._num_workers, context, _initialize, (self._options, self._stop))
+            known = (self._options, loaded_extensions(), self._stop)
+            self._pool = ProcessPoolExecutor(self._num_workers, context, _initialize, known)
         return self._pool
 
 
@@ -132,10 +148,10 @@ class Interrupted(BaseException):
 _worker: dict[str, Any] = {}
 
 
-def _initialize(options: InputOptions, stop: Event) -> None:
+def _initialize(options: InputOptions, extensions: Sequence[str], stop: Event) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what to do
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker.update(options=options, stop=stop)
+    _worker.update(options=options, extensions=extensions, stop=stop)
 
 
 def _end_with_parent() -> None:
@@ -148,7 +164,7 @@ def _end_with_parent() -> None:
 def _run_step(step: Step[Task], task: Task) -> Any:
     # Opened with the first task and not in the initializer, whose exceptions would be lost.
     if "reader" not in _worker:
-        _worker["reader"] = open_inputs(_worker["options"]).reader
+        _worker["reader"] = open_elsewhere(_worker["options"], _worker["extensions"])
     return step(_Interruptible(_worker["reader"], _worker["stop"]), task)
 
 

@@ -1,8 +1,8 @@
-"""Feature files as users have them, behind one interface, and the one place that decides whether features are usable.
+"""Feature files as users have them, behind one interface; whoever is handed one, also tc3net, reads and checks it here.
 
 How streams are arranged (`arrangements`) is kept apart from the kinds of files that arrays lie in (`containers`,
-`object_array`) and from the order of their axes (`axes`). All readers hand their arrays to `check_features` before
-anyone sees them.
+`object_array`) and from the order of their axes (`axes`); `layouts` puts them together. What may be used is decided in
+`rows`: no reader hands on an array that was not checked there.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-
-from tc3net.common.errors import UserError
 
 
 class FeatureReader(Protocol):
@@ -24,7 +22,7 @@ class FeatureReader(Protocol):
         """The rgb and flow features of a video, each [s, D], floating point, finite, s >= 1.
 
         Raises:
-            UserError: the features are absent, damaged, or fail `check_features`.
+            UserError: the features are absent, damaged, or not usable (`data_prep.features.rows`).
         """
 
     def num_segments(self, video_id: str) -> int:
@@ -36,7 +34,13 @@ class FeatureReader(Protocol):
 
 
 class ArraySource(Protocol):
-    """Arrays by video, one per video: the joint features, or one stream."""
+    """Arrays by video, one per video: the joint features, or one stream.
+
+    Attributes:
+        notes: what a user should know about how they are read, in words.
+    """
+
+    notes: tuple[str, ...]
 
     def names(self) -> list[str]:
         """Ids of the videos that have an array."""
@@ -57,42 +61,3 @@ class ArraySource(Protocol):
         Raises:
             UserError: the video has no array here, or it is damaged.
         """
-
-
-def check_features(where: str, rgb: np.ndarray, flow: np.ndarray) -> None:
-    """Raises unless both streams are usable and belong together.
-
-    Args:
-        where: names the video and its files, for the message.
-        rgb, flow: what should be [s, D] each.
-
-    Raises:
-        UserError: a stream is not 2-D, not floating point, empty, or holds NaN or Inf; or the shapes differ.
-    """
-    for stream, values in (("rgb", rgb), ("flow", flow)):
-        if values.ndim != 2:
-            raise UserError(
-                f"{where}: {stream} has shape {list(values.shape)}; expected [segments, dims]. "
-                "Pool the features over space and save one row per segment."
-            )
-        if values.dtype.kind != "f":
-            raise UserError(f"{where}: {stream} holds {values.dtype}; expected floating point. Extract it again.")
-        if values.shape[0] == 0 or values.shape[1] == 0:
-            raise UserError(
-                f"{where}: {stream} is empty (shape {list(values.shape)}); expected at least one segment. "
-                "Extract the features again, or leave the video out."
-            )
-    if rgb.shape != flow.shape:
-        what = "segments" if len(rgb) != len(flow) else "dims"
-        raise UserError(
-            f"{where}: rgb is {list(rgb.shape)}, flow is {list(flow.shape)}; expected the same number of {what}. "
-            "Extract both streams with the same segments."
-        )
-    for stream, values in (("rgb", rgb), ("flow", flow)):
-        finite = np.isfinite(values)
-        if not finite.all():
-            first_segment = int(np.argmin(finite.all(axis=1)))
-            raise UserError(
-                f"{where}: {stream} holds {finite.size - np.count_nonzero(finite)} NaN or Inf values, the first in "
-                f"segment {first_segment}; expected finite numbers. Extract the features of this video again."
-            )

@@ -16,6 +16,13 @@ from data_prep.pickles.arrays import load_rows
 from data_prep.pickles.scan import SHORT_BYTES, StoredArray
 from tc3net.common.errors import UserError
 
+WORDS = "W-TALC object array, one row per annotated video"
+
+
+def is_object_array(path: Path) -> bool:
+    """Whether features are meant that lie in one such file, be it there or not."""
+    return path.suffix == ".npy" and not path.is_dir()
+
 
 class RowArrays:
     """An `ArraySource` over the rows of one `.npy` file.
@@ -29,7 +36,7 @@ class RowArrays:
     """
 
     def __init__(self, path: str | Path, video_ids: Sequence[str]) -> None:
-        self._path = path
+        self._path = Path(path)
         self._rows = load_rows(path)
         if len(self._rows) != len(video_ids):
             raise UserError(
@@ -38,11 +45,16 @@ class RowArrays:
             )
         self._ids = list(video_ids)
         self._row_of = {video_id: row for row, video_id in enumerate(video_ids)}
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of the rows that had to be read into memory, tiny ones aside."""
-        return sum(row.nbytes for row in self._rows if isinstance(row, np.ndarray) and row.nbytes > SHORT_BYTES)
+        # What had to be read into memory, tiny rows aside.
+        held = sum(row.nbytes for row in self._rows if isinstance(row, np.ndarray) and row.nbytes > SHORT_BYTES)
+        self.notes: tuple[str, ...] = (
+            (
+                f"{held / 1e9:.3g} GB held in memory, since the encoding of {self._path.name} allows no reading in "
+                "parts (np.save it with Python 3 to have it read row by row)",
+            )
+            if held
+            else ()
+        )
 
     def names(self) -> list[str]:
         """Names of all rows, in row order."""

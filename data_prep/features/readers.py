@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.features import ArraySource, check_features
+from data_prep.features import ArraySource
 from data_prep.features.axes import Axes
+from data_prep.features.rows import check_finite, check_streams
 from tc3net.common.errors import UserError
 
 CHANNEL_ORDERS = ("rgb_first", "flow_first")
@@ -37,7 +38,10 @@ class SeparateReader:
             self._axes.rows(source.read(video_id), f"{source.where(video_id)}: {stream}")
             for stream, source in (("rgb", self._rgb), ("flow", self._flow))
         )
-        check_features(f"{self._rgb.where(video_id)}, {self._flow.where(video_id)}", rgb, flow)
+        rgb_where, flow_where = self._rgb.where(video_id), self._flow.where(video_id)
+        check_streams(f"{rgb_where}, {flow_where}", rgb, flow)
+        check_finite(rgb_where, rgb)
+        check_finite(flow_where, flow)
         return rgb, flow
 
 
@@ -72,5 +76,6 @@ class JointReader:
             )
         halves = np.split(joint, 2, axis=1)  # [s, 2 D] -> 2 x [s, D]
         rgb, flow = halves if self._channel_order == "rgb_first" else halves[::-1]
-        check_features(where, rgb, flow)
+        check_streams(where, rgb, flow)
+        check_finite(where, joint)
         return rgb, flow

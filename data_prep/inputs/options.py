@@ -14,11 +14,11 @@ from pathlib import Path
 from absl import flags
 
 from data_prep.annotations import AnnotationSet, checked_classes, read_class_file
+from data_prep.annotations.formats import format_names, read_annotations
 from data_prep.features import FeatureReader
-from data_prep.features.arrangements import LAYOUTS
 from data_prep.features.axes import AXES
+from data_prep.features.layouts import LAYOUTS, FeatureChoices, open_features
 from data_prep.features.readers import CHANNEL_ORDERS
-from data_prep.inputs.layouts import FORMATS, FeatureChoices, open_features, read_annotations
 from data_prep.inputs.time_sources import TimeInfo, probe_videos, read_time_table
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
@@ -34,8 +34,8 @@ class InputOptions:
         annotations: file or folder with the annotations.
         features: file or folder with the features; with `flow_features` only rgb's.
         flow_features: file or folder with flow's features where they lie elsewhere.
-        annotation_format: one of `layouts.FORMATS`.
-        feature_layout: one of `arrangements.LAYOUTS`.
+        annotation_format: one of `formats.format_names`.
+        feature_layout: one of `layouts.LAYOUTS`.
         channel_order: one of `readers.CHANNEL_ORDERS`, for joint arrays.
         feature_axes: one of `axes.AXES`, for arrays with crops.
         time_base: how feature rows relate to seconds, where no other source says it.
@@ -176,7 +176,7 @@ def define_input_flags(flag_values: flags.FlagValues) -> None:
     ):
         flags.DEFINE_string(name, None, text, flag_values=flag_values)
     for name, values, text in (
-        ("annotation_format", FORMATS, "Format of --annotations, where its content leaves it open."),
+        ("annotation_format", format_names(), "Format of --annotations, where its content leaves it open."),
         ("feature_layout", LAYOUTS, "Kind and arrangement of the feature files, where they leave it open."),
         ("feature_axes", AXES, "Where crops are in [crops, s, D] or [s, crops, D], if all videos leave it open."),
         ("channel_order", CHANNEL_ORDERS, "Which stream comes first in arrays that hold both."),

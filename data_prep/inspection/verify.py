@@ -19,7 +19,7 @@ from data_prep.checks.counts import count_instances, video_end_s
 from data_prep.checks.feature_facts import FeatureFacts, examine
 from data_prep.checks.judge import Findings, judge
 from data_prep.checks.rules import ERROR, Problem
-from data_prep.features import check_features
+from data_prep.features.rows import check_features
 from data_prep.output.folders import is_safe_name
 from tc3net.common.errors import UserError
 from tc3net.common.files import sha256_of

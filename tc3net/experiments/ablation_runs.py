@@ -135,7 +135,7 @@ class RunScoring:
         """Scores a finished run and leaves what `tc3net.evaluate` would; the assessment's scalars."""
         run = open_run(str(run_dir), self.choice)
         detection, source = run.info.detection, run.source
-        split = run.open_split(self.videos.dataset, self.videos.subset)
+        split = run.open_split(self.videos.dataset_dir, self.videos.subset)
         scores = run.score(split, keep_streams=detection.needs_streams)
         save_scores(run_dir / "evaluation" / RAW_SCORES, scores)
         scored = from_scores(source, scores, detection)

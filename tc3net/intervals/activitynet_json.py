@@ -1,57 +1,99 @@
-"""The JSON formats of the ActivityNet challenge, which most tools of the field read and write: detections, annotations.
+"""ActivityNet's JSON, which most tools of the field read and write: its structure is read and written here alone.
 
-Reading is strict where a silent choice would change a score: a repeated video, a missing key, a value that is no
-finite number or an interval that ends before it starts is refused with file, video and entry. What is merely out of
-scope (unknown videos and labels) is kept apart and reported with names.
+Annotations are `{"database": {video: {...}}}`, detections `{"results": {video: [...]}}`. Additions let a file carry
+what other data sets know, each ignored by other tools: top-level "classes" (fixes the class ids; without it they follow
+the sorted labels), "time_base" and "dataset", and per video "labels" (video-level class names, where they are more than
+those of the instances) and "ambiguous" (a list of [start, end] that are not scored).
+
+Reading is strict where a silent choice would change a result, and names file, video and entry. What a file means, as
+columns or as records, is decided by its readers: `annotations_json`, `detections_json`, and the conversion.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import tc3net
 from tc3net.common.errors import UserError
-from tc3net.common.files import write_json
-from tc3net.intervals.columns import Detections, GroundTruth
 
 WITHHELD_SUBSET = "testing"  # ActivityNet publishes no annotations of it
 AMBIGUOUS = "Ambiguous"  # THUMOS14's name for intervals that are not scored
 ANNOTATIONS = '{"database": {video: {"subset", "duration", "annotations": [{"label", "segment": [start, end]}]}}}'
-_DETECTIONS = '{"results": {video: [{"label", "score", "segment": [start, end]}]}}'
+DETECTIONS = '{"results": {video: [{"label", "score", "segment": [start, end]}]}}'
+
+Labelled = tuple[str, float, float]  # class name, start s, end s
+Interval = tuple[float, float]  # start s, end s
 
 
-def detections_dict(detections: Detections, classes: tuple[str, ...]) -> dict[str, Any]:
-    """`{"version", "results": {video: [{"label", "score", "segment": [start s, end s]}]}, "external_data"}`.
+# Writing -------------------------------------------------------------------------------------------------------------
 
-    Every video of `detections.video_ids` is listed, also without detections; the best score comes first.
+
+def annotations_file(
+    version: str,
+    classes: Iterable[str],
+    database: Mapping[str, dict[str, Any]],
+    *,
+    dataset: str | None = None,
+    time_base: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A file of annotations around its videos.
 
     Args:
-        detections: seconds.
-        classes: class names by id.
+        version: who wrote it.
+        classes: class names in the order of their ids.
+        database: video id -> `video_entry`.
+        dataset: title of the data set.
+        time_base: of all videos.
     """
-    results: dict[str, list[dict[str, Any]]] = {video_id: [] for video_id in detections.video_ids}
-    for i in (-detections.score).argsort(kind="stable"):
-        results[detections.video_ids[detections.video[i]]].append(
-            {
-                "label": classes[detections.label[i]],
-                "score": float(detections.score[i]),
-                "segment": [float(detections.start_s[i]), float(detections.end_s[i])],
-            }
-        )
-    return results_file(results)
+    parts = {"version": version, "dataset": dataset, "classes": list(classes), "time_base": time_base}
+    return {**{name: part for name, part in parts.items() if part is not None}, "database": database}
 
 
-def results_file(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """A file of detections, `{"version", "results", "external_data"}`, around its `results`."""
+def video_entry(
+    subset: str,
+    *,
+    duration_s: float | None = None,
+    labels: Iterable[str] | None = None,
+    instances: Iterable[Labelled] | None = None,
+    ambiguous: Sequence[Interval] = (),
+    duration_last: bool = False,
+) -> dict[str, Any]:
+    """One video of a file of annotations.
+
+    Args:
+        subset: its split.
+        duration_s: left out where unknown.
+        labels: class names at video level; left out where the instances tell them.
+        instances: left out where the video is not annotated in time.
+        ambiguous: intervals that are not scored.
+        duration_last: the duration after the instances, as in the files beside an evaluation.
+    """
+    duration = {} if duration_s is None else {"duration": duration_s}
+    entry: dict[str, Any] = {"subset": subset, **({} if duration_last else duration)}
+    if labels is not None:
+        entry["labels"] = list(labels)
+    if instances is not None:
+        entry["annotations"] = [{"label": label, "segment": [start, end]} for label, start, end in instances]
+    if duration_last:
+        entry.update(duration)
+    if ambiguous:
+        entry["ambiguous"] = [list(interval) for interval in ambiguous]
+    return entry
+
+
+def detection_entry(label: str, score: float, start_s: float, end_s: float) -> dict[str, Any]:
+    """One detection of a file of detections."""
+    return {"label": label, "score": score, "segment": [start_s, end_s]}
+
+
+def results_file(results: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """A file of detections around its videos: video id -> a list of `detection_entry`, best first."""
     return {
         "version": f"tc3net {tc3net.__version__}",
         "results": results,
@@ -59,101 +101,181 @@ def results_file(results: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
-def save_detections(path: str | Path, detections: Detections, classes: tuple[str, ...]) -> None:
-    """Writes `detections_dict` as JSON, atomically."""
-    write_json(path, detections_dict(detections, classes))
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+class _Object(dict[str, Any]):
+    """A JSON object that remembers repeated keys: json.loads alone would silently keep the last of two videos."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs if len(self) < len(pairs) else None
+
+    def in_file_order(self) -> list[tuple[str, Any]]:
+        return list(self.items()) if self.pairs is None else self.pairs
+
+
+def read_section(
+    path: str | Path, key: str, what: str, *, repeated: bool = False
+) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+    """A JSON file that is an object, and the videos in the object under `key` in it, in the order of the file.
+
+    Args:
+        path: the file.
+        key: "database" or "results".
+        what: what the file should be, for messages.
+        repeated: whether a video may be listed twice; then both are given.
+
+    Raises:
+        UserError: no such file, another format, or a video that is listed twice.
+    """
+    try:
+        raw = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_Object)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected {what}. Check the path.") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); expected {what}. Write the file again.") from None
+    section = raw.get(key) if isinstance(raw, _Object) else None
+    if not isinstance(section, _Object):
+        raise UserError(f'{path}: no object "{key}" found; expected {what}. Check the path.')
+    videos = section.in_file_order()
+    if len(videos) > len(section) and not repeated:
+        twice = [video_id for video_id, count in Counter(video_id for video_id, _ in videos).items() if count > 1]
+        raise UserError(f'{path}: "{key}" lists {twice[:3]} more than once; expected once. Merge the lists.')
+    return raw, videos
 
 
 @dataclass(frozen=True)
-class LoadedDetections:
-    """The detections of a file, and what could not be scored.
+class VideoEntry:
+    """One video of a file of annotations; its parts are checked when they are asked for, so that nobody stumbles over
+    what he does not use.
 
     Attributes:
-        detections: those with a known label in a known video, in the order of the file; `video` indexes the ground
-            truth's videos.
-        unknown_labels: number of detections left out by label that the ground truth does not have.
-        unknown_videos: number of detections left out by video that the ground truth does not have.
-        empty_videos: annotated videos without any detection: their instances count as missed.
+        video_id: the video.
+        raw: the entry.
+        where: file and video, for messages.
+        impossible: whether intervals are given that are not finite or end before they start.
     """
 
-    detections: Detections
-    unknown_labels: dict[str, int]
-    unknown_videos: dict[str, int]
-    empty_videos: tuple[str, ...]
+    video_id: str
+    raw: Mapping[str, Any]
+    where: str
+    impossible: bool = False
+
+    def subset(self) -> str:
+        """The split.
+
+        Raises:
+            UserError: there is none, or it is no text.
+        """
+        if not isinstance(self.raw.get("subset"), str):
+            raise self._unless("subset", "text")
+        return str(self.raw["subset"])
+
+    def duration_s(self) -> float:
+        """The duration; may be NaN or infinite.
+
+        Raises:
+            UserError: there is none, or it is no number.
+        """
+        number = _as_float(self.raw.get("duration"))
+        if number is None:
+            raise self._unless("duration", "a number of seconds")
+        return number
+
+    def _unless(self, key: str, expected: str) -> UserError:
+        return UserError(f'{self.where}: "{key}" is {self.raw.get(key)!r}; expected {expected}. Correct the entry.')
+
+    def labels(self) -> tuple[str, ...] | None:
+        """Class names at video level; None where the instances have to tell them.
+
+        Raises:
+            UserError: it is no list of texts.
+        """
+        return names(self.raw["labels"], f'{self.where}: "labels"') if "labels" in self.raw else None
+
+    def instances(self) -> tuple[Labelled, ...]:
+        """The annotated instances; none where the video is not annotated in time.
+
+        Raises:
+            UserError: an entry is no instance; says which.
+        """
+        return tuple(self._instance(place, item) for place, item in enumerate(self._list("annotations")))
+
+    def instances_known(self) -> bool:
+        """Whether the video is annotated in time; then no instances mean that nothing occurs.
+
+        It is not when it has no "annotations" entry, or an empty one in the subset whose annotations are withheld.
+        """
+        withheld = self.raw.get("subset") == WITHHELD_SUBSET
+        return "annotations" in self.raw and (bool(self.raw["annotations"]) or not withheld)
+
+    def ambiguous(self) -> tuple[Interval, ...]:
+        """Intervals that are not scored.
+
+        Raises:
+            UserError: an entry is no interval; says which.
+        """
+        items = enumerate(self._list("ambiguous"))
+        return tuple(self._interval(item, f"ambiguous interval {place}") for place, item in items)
+
+    def _list(self, key: str) -> list[Any]:
+        items = self.raw.get(key, [])
+        if not isinstance(items, list):
+            expected = ANNOTATIONS if key == "annotations" else "[[start, end], ...] in seconds"
+            raise UserError(f'{self.where}: "{key}" is not a list; expected {expected}. Correct the entry.')
+        return items
+
+    def _instance(self, place: int, item: Any) -> Labelled:
+        what = f"annotation {place}"
+        label = item.get("label") if isinstance(item, dict) else None
+        if not isinstance(label, str):
+            raise UserError(f"{self.where}: {what}: has no label text; expected {ANNOTATIONS}. Correct it.")
+        return (label, *self._interval(item.get("segment"), what))
+
+    def _interval(self, value: Any, what: str) -> Interval:
+        problem = segment_problem(value, possible=not self.impossible)
+        if problem:
+            raise UserError(f"{self.where}: {what}: {problem}; expected {ANNOTATIONS}. Correct it.")
+        return float(value[0]), float(value[1])
 
 
-def load_detections(path: str | Path, truth: GroundTruth) -> LoadedDetections:
-    """Reads detections in the ActivityNet submission format, whoever wrote them.
+def read_annotations_file(path: str | Path, *, judged_later: bool = False) -> tuple[dict[str, Any], list[VideoEntry]]:
+    """A file of annotations: its top level, and its videos in the order of the file.
 
     Args:
-        path: `{"results": {video: [{"label", "score", "segment": [start s, end s]}]}}`; other keys are not read.
-        truth: classes and videos to recognise.
+        path: the file.
+        judged_later: whether repeated videos and impossible intervals are given as they are, since the caller reports
+            them with everything else that is wrong with a video.
 
     Raises:
-        UserError: no such file, another format, a repeated video, or entries that cannot be scored (a key missing, a
-            score or time that is no finite number, an end before its start); no detection has a known label and video.
+        UserError: no such file, another format, a video that is no object; and what `judged_later` would let pass.
     """
-    _, results = read_section(path, "results", f"detections {_DETECTIONS}")
-    label_of = {name: number for number, name in enumerate(truth.classes)}
-    video_of = {name: number for number, name in enumerate(truth.video_ids)}
-    rows: list[tuple[int, int, float, float, float]] = []
-    bad: list[str] = []
-    unknown_labels: Counter[str] = Counter()
-    unknown_videos: Counter[str] = Counter()
-    for video, entries in results.items():
-        if not isinstance(entries, list):
-            raise UserError(f"{path}: video {video!r}: no list of detections found; expected {_DETECTIONS}.")
-        for place, entry in enumerate(entries):
-            problem = _problem(entry)
-            if problem:
-                bad.append(f"video {video!r}, detection {place}: {problem}")
-            elif video not in video_of:
-                unknown_videos[video] += 1
-            elif entry["label"] not in label_of:
-                unknown_labels[entry["label"]] += 1
-            else:
-                start_s, end_s = entry["segment"]
-                row = (video_of[video], label_of[entry["label"]], float(start_s), float(end_s), float(entry["score"]))
-                rows.append(row)
-    if bad:
-        raise UserError(
-            f"{path}: {len(bad)} detections cannot be scored: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}. "
-            f"Expected {_DETECTIONS} with finite numbers and start <= end (seconds). Correct or remove them."
-        )
-    if not rows and (unknown_labels or unknown_videos):
-        raise UserError(
-            f"{path}: no detection has a label and a video of the annotations. Its videos are {sorted(results)[:3]}, "
-            f"the annotations have {sorted(video_of)[:3]}; its labels are {sorted(unknown_labels)[:3]}, the "
-            f"annotations have {sorted(label_of)[:3]}. Use their names, and the right --subset."
-        )
-    columns = np.array(rows, np.float64).reshape(-1, 5).T
-    found = Detections(truth.video_ids, columns[0].astype(np.int64), columns[1].astype(np.int64), *columns[2:])
-    empty = tuple(video for video in truth.video_ids if not results.get(video))
-    return LoadedDetections(found, dict(unknown_labels), dict(unknown_videos), empty)
+    head, videos = read_section(path, "database", f"annotations {ANNOTATIONS}", repeated=judged_later)
+    entries = []
+    for video_id, raw in videos:
+        where = f"{path}: video {video_id!r}"
+        if not isinstance(raw, dict):
+            raise UserError(f"{where}: found {type(raw).__name__}; expected {ANNOTATIONS}. Correct the entry.")
+        entries.append(VideoEntry(video_id, raw, where, judged_later))
+    return head, entries
 
 
-def report_lines(loaded: LoadedDetections, classes: tuple[str, ...]) -> list[str]:
-    """What a reader must know about a file of detections: one line each, with counts and the first names."""
-    lines = []
-    for label, number in sorted(loaded.unknown_labels.items()):
-        near = difflib.get_close_matches(label, classes, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        lines.append(f"label {label!r} is unknown: {number} detections ignored{hint}")
-    if loaded.unknown_videos:
-        number, videos = sum(loaded.unknown_videos.values()), list(loaded.unknown_videos)
-        lines.append(f"{number} detections in {len(videos)} videos without annotations ignored ({_some(videos)})")
-    if loaded.empty_videos:
-        names = _some(loaded.empty_videos)
-        lines.append(f"{len(loaded.empty_videos)} annotated videos have no detections; instances missed ({names})")
-    return lines
+def names(value: Any, where: str) -> tuple[str, ...]:
+    """A list of class names.
+
+    Raises:
+        UserError: anything else.
+    """
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise UserError(f"{where} is {value!r}; expected a list of class names. Correct the file.")
+    return tuple(value)
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def _problem(entry: Any) -> str:
-    """Why a detection cannot be scored; empty if it can."""
+def detection_problem(entry: Any) -> str:
+    """Why a value is no detection; empty if it is one."""
     if not isinstance(entry, dict):
         return f"is {entry!r}, not an object"
     missing = [key for key in ("label", "score", "segment") if key not in entry]
@@ -166,74 +288,31 @@ def _problem(entry: Any) -> str:
     return segment_problem(entry["segment"])
 
 
-def segment_problem(segment: Any) -> str:
-    """Why a value is no interval [start s, end s]; empty if it is one."""
-    if not isinstance(segment, list) or len(segment) != 2 or not all(is_number(value) for value in segment):
+def segment_problem(segment: Any, *, possible: bool = True) -> str:
+    """Why a value is no interval [start s, end s]; empty if it is one.
+
+    Args:
+        segment: the value.
+        possible: whether its times have to be finite and in order.
+    """
+    times = [_as_float(value) for value in segment] if isinstance(segment, list) else []
+    numbers = [time for time in times if time is not None and (math.isfinite(time) or not possible)]
+    if len(numbers) != 2 or len(times) != 2:
         return f"segment is {segment!r}, not [start, end] in seconds"
-    return f"segment {segment!r} ends before it starts" if segment[1] < segment[0] else ""
+    return f"segment {segment!r} ends before it starts" if possible and numbers[1] < numbers[0] else ""
 
 
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = _as_float(value)
+    return number is not None and math.isfinite(number)
 
 
-class _Object(dict[str, Any]):
-    """A JSON object that remembers repeated keys: json.loads alone would silently keep the last of two videos."""
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-
-
-def _read(path: str | Path, what: str) -> Any:
+def _as_float(value: Any) -> float | None:
+    """A JSON number as float; None for anything else, also a whole number beyond what a float holds."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_Object)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected {what}. Check the path.") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); expected {what}. Write the file again.") from None
-
-
-def read_section(path: str | Path, key: str, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A JSON file that is an object, and the object of videos under `key` in it.
-
-    Raises:
-        UserError: no such file, another format, or a video that is listed twice.
-    """
-    raw = _read(path, what)
-    videos = raw.get(key) if isinstance(raw, _Object) else None
-    if not isinstance(videos, _Object):
-        raise UserError(f'{path}: no object "{key}" found; expected {what}.')
-    if videos.repeated:
-        raise UserError(f'{path}: "{key}" lists {videos.repeated[:3]} more than once; expected once. Merge the lists.')
-    return raw, videos
-
-
-def load_instances(path: str | Path) -> dict[str, list[tuple[str, float, float]]]:
-    """Annotated instances by video: (class name, start s, end s), of all subsets.
-
-    Raises:
-        UserError: no such file, or another format.
-    """
-    _, database = read_section(path, "database", f"annotations {ANNOTATIONS}")
-    return {video: list(instances_of(path, video, entry)) for video, entry in database.items()}
-
-
-def instances_of(path: str | Path, video: str, entry: Any) -> Iterator[tuple[str, float, float]]:
-    """(class name, start s, end s) of one video of a file.
-
-    Raises:
-        UserError: an entry is no instance; says which.
-    """
-    annotations = entry.get("annotations", []) if isinstance(entry, dict) else None
-    if not isinstance(annotations, list):
-        raise UserError(f"{path}: video {video!r}: no list of annotations found; expected {ANNOTATIONS}.")
-    for place, item in enumerate(annotations):
-        label = item.get("label") if isinstance(item, dict) else None
-        problem = segment_problem(item.get("segment")) if isinstance(label, str) else "has no label text"
-        if not isinstance(label, str) or problem:
-            raise UserError(
-                f"{path}: video {video!r}, annotation {place}: {problem}; expected {ANNOTATIONS}. Correct it."
-            )
-        yield label, float(item["segment"][0]), float(item["segment"][1])
+        return float(value)
+    except OverflowError:
+        return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -20,8 +20,6 @@ from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase, boundaries_s
 from tc3net.detection import DetectionConfig, detect, mixed_tcam
 from tc3net.inference.scorer import Scorer
-
-RAW_SUFFIX = ".f32"
 
 
 @dataclass(frozen=True)
@@ -46,86 +44,15 @@ class FollowConfig:
             )
 
 
-class GrowingFile:
-    """Rows of a feature file that another program appends to.
-
-    A `.npy` file is read as far as it goes, whatever number of rows its header says; a `.f32` file is float32 rows and
-    nothing else (little-endian). A row that is not complete yet waits.
-
-    Args:
-        path: the file; it may not exist yet.
-        width: numbers per row.
-    """
-
-    def __init__(self, path: str, width: int) -> None:
-        self.path, self.width, self.rows_read = path, width, 0
-
-    def _layout(self) -> tuple[int, np.dtype] | None:
-        """Where rows begin, and their dtype; None while the file or its header is not complete."""
-        if not Path(self.path).is_file():
-            return None
-        if self.path.endswith(RAW_SUFFIX):
-            return 0, np.dtype("<f4")
-        if not self.path.endswith(".npy"):
-            raise UserError(f"{self.path}: expected a .npy file, or {RAW_SUFFIX} (float32 rows), to follow.")
-        with open(self.path, "rb") as file:
-            try:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, fortran_order, dtype = read(file)
-            except ValueError as error:
-                if file.tell() == Path(self.path).stat().st_size:
-                    return None
-                raise UserError(f"{self.path}: expected a .npy file, found something else ({error}).") from None
-            offset = file.tell()
-        if len(shape) != 2 or shape[1] != self.width or fortran_order or dtype.kind != "f":
-            raise UserError(
-                f"{self.path}: an array {shape} of {dtype} found; expected [segments, {self.width}] numbers by row."
-            )
-        return offset, dtype
+class Rows(Protocol):
+    """New rows of a stream."""
 
     def read(self) -> np.ndarray:
-        """The complete rows that are new since the last call, [n, width] float32.
+        """What has come since the last call, [n, 2D] float32.
 
         Raises:
-            UserError: not such a file, it became shorter, or NaN or Inf in it.
+            UserError: it cannot be used.
         """
-        layout = self._layout()
-        if layout is None:
-            return np.zeros((0, self.width), np.float32)
-        offset, dtype = layout
-        row_bytes = self.width * dtype.itemsize
-        rows = (Path(self.path).stat().st_size - offset) // row_bytes
-        if rows < self.rows_read:
-            raise UserError(
-                f"{self.path}: {rows} segments found after {self.rows_read} had been read; expected a file that grows. "
-                "Start again with the new file."
-            )
-        with open(self.path, "rb") as file:
-            file.seek(offset + self.rows_read * row_bytes)
-            content = file.read((rows - self.rows_read) * row_bytes)
-        whole = len(content) // row_bytes * row_bytes
-        new = np.frombuffer(content[:whole], dtype).reshape(-1, self.width).astype(np.float32)
-        bad = np.flatnonzero(~np.isfinite(new).all(axis=1))
-        if len(bad):
-            raise UserError(f"{self.path}: NaN or Inf in segment {self.rows_read + bad[0]}. Extract it again.")
-        self.rows_read += len(new)
-        return new
-
-
-class JoinedFiles:
-    """New rows of one file [s, 2D], or of an rgb and a flow file [s, D] side by side, as far as both go."""
-
-    def __init__(self, paths: list[str], width: int) -> None:
-        self._files = [GrowingFile(path, width // len(paths)) for path in paths]
-        self._waiting = [np.zeros((0, width // len(paths)), np.float32) for _ in paths]
-
-    def read(self) -> np.ndarray:
-        """[n, 2D] float32; see `GrowingFile.read`."""
-        parts = [np.concatenate([old, file.read()]) for old, file in zip(self._waiting, self._files)]
-        ready = min(len(part) for part in parts)
-        self._waiting = [part[ready:] for part in parts]
-        return np.concatenate([part[:ready] for part in parts], axis=1)
 
 
 @dataclass(frozen=True)
@@ -223,7 +150,7 @@ class StreamDetector:
 
 
 def follow_files(
-    detector: StreamDetector, files: JoinedFiles, follow: FollowConfig, ended: Callable[[], bool] = lambda: False
+    detector: StreamDetector, files: Rows, follow: FollowConfig, ended: Callable[[], bool] = lambda: False
 ) -> Iterator[Found]:
     """Feeds a detector from growing files, and finishes when they have not grown for `follow_timeout_s`.
 

@@ -17,7 +17,8 @@ from tc3net.common.files import write_json
 from tc3net.data.split import Split
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.inference.scorer import Scorer, score_videos
-from tc3net.intervals.activitynet_json import detections_dict, read_section, results_file
+from tc3net.intervals.activitynet_json import read_section, results_file
+from tc3net.intervals.detections_json import results_dict
 
 BLOCK_VIDEOS = 64  # whose T-CAMs are in memory at a time
 
@@ -67,7 +68,7 @@ def block_results(scorer: Scorer, split: Split, videos: range, config: Detection
     results: dict[str, Any] = {}
     for video_id in scores.video_ids:
         found = detect_videos(scores.of_videos((video_id,)), config)
-        results.update(detections_dict(found, scores.classes)["results"])
+        results.update(results_dict(found, scores.classes))
     return results
 
 
@@ -120,7 +121,7 @@ def merge_tasks(output_dir: Path, total: int) -> Path:
         )
     results: dict[str, Any] = {}
     for path in paths:
-        _, part = read_section(path, "results", "detections of one task")
+        part = dict(read_section(path, "results", "detections of one task")[1])
         again = results.keys() & part.keys()
         if again:
             raise UserError(f"{path}: video {min(again)!r} is in another task's file too. Remove old files, run again.")

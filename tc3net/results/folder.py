@@ -33,8 +33,8 @@ from tc3net.evaluation import (
 )
 from tc3net.evaluation.analysis_tables import PROPOSAL_NUMBERS
 from tc3net.inference.raw_scores import load_scores
-from tc3net.intervals.activitynet_json import save_detections
 from tc3net.intervals.annotations_json import load_annotations, save_annotations
+from tc3net.intervals.detections_json import save_detections
 from tc3net.results.assessment import Assessment
 from tc3net.results.sources import Scored, from_detections, with_scores
 from tc3net.visualization import error_figures, style

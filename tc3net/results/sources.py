@@ -15,8 +15,8 @@ import tensorflow as tf
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos, video_scores
 from tc3net.inference.raw_scores import RawScores
-from tc3net.intervals.activitynet_json import load_detections, report_lines
 from tc3net.intervals.columns import AnnotatedVideos, Detections
+from tc3net.intervals.detections_json import load_detections, report_lines
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ def open_run(run_dir: str, choice: CheckpointChoice = CheckpointChoice()) -> Ope
 class DatasetChoice:
     """Which videos are scored."""
 
-    dataset: str = option("", "A folder written by data_prep.convert, instead of feature files.")
-    subset: str = option("test", "Subset of --dataset.")
+    dataset_dir: str = option("", "A folder written by data_prep.convert, instead of feature files.")
+    subset: str = option("test", "Subset of --dataset_dir.")
 
 
 @dataclass(frozen=True)
@@ -120,4 +120,4 @@ class Scoring:
         """
         load_extensions(self.extensions)
         run = open_run(self.run_dir, self.choice)
-        return Opened(run.scorer, run.open_split(self.videos.dataset, self.videos.subset), run.source)
+        return Opened(run.scorer, run.open_split(self.videos.dataset_dir, self.videos.subset), run.source)

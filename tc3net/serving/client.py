@@ -22,8 +22,9 @@ from tc3net.common import config as config_module
 from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
-from tc3net.intervals.activitynet_json import save_detections
 from tc3net.intervals.columns import Detections
+from tc3net.intervals.detections_json import save_detections
+from tc3net.prediction.feature_files import FeatureFiles, FileChoices, read_videos
 from tc3net.serving.calls import (
     AVAILABLE,
     CallFailed,
@@ -243,7 +244,8 @@ def _size(videos: Sequence[np.ndarray]) -> str:
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     define_flags(ClientConfig)
-    flags.DEFINE_list("features", [], "Feature files [segments, 2D], rgb first, comma separated.")
+    define_flags(FileChoices)
+    flags.DEFINE_list("features", [], "Files with both streams, such as [segments, 2D] (.npy, .npz or HDF5).")
     flags.DEFINE_string("output", None, "Where the detections go, in ActivityNet's JSON format.")
     flags.DEFINE_float("fps", None, "Frames per second the features were extracted at; default: the model's.")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next; default: the model's.")
@@ -277,10 +279,7 @@ def main(argv: Sequence[str]) -> None:
             return
         if not FLAGS.features:
             raise UserError("--features is missing: feature files [segments, 2D], comma separated (or --health).")
-        # Only here: it loads all that trains models, which a client does not need.
-        from tc3net.inference.new_videos import collect_videos
-
-        videos = collect_videos([], [], FLAGS.features, client.feature_width() // 2)
+        videos = read_videos(FeatureFiles(joint=FLAGS.features), client.feature_width() // 2, from_flags(FileChoices))
         found = {
             video_id: client.localize(features, fps=FLAGS.fps, stride=FLAGS.stride_frames)
             for video_id, features in videos.items()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from data_prep.features.rows import check_finite
 from tc3net.common.errors import UserError
 from tc3net.data.schema import encode_request
 
@@ -45,9 +46,7 @@ def checked_features(features: np.ndarray, name: str) -> np.ndarray:
         )
     with np.errstate(over="ignore"):  # reported below, with the segment
         array = array.astype(dtype, copy=False)
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if len(bad):
-        raise UserError(f"{name}: NaN or Inf in {len(bad)} segments, the first is {bad[0]}. Extract it again.")
+    check_finite(name, array)
     return array
 
 

@@ -120,7 +120,7 @@ def test_evaluate_writes_everything_and_rescoring_needs_no_model(work: Path, tmp
 
 
 def test_predict_on_feature_files_equals_evaluation(work: Path, tmp_path: Path) -> None:
-    """Separate rgb and flow files, and joint ones, give the detections that evaluation gives for the same video."""
+    """Separate rgb and flow files, joint ones, and archives give what evaluation gives for the same video."""
     out = tmp_path / "evaluation"
     command("tc3net.evaluate", f"--run_dir={work / 'run'}", f"--dataset_dir={work / 'dataset'}", f"--output_dir={out}")
     expected = json.loads((out / "detections.json").read_text())["results"]
@@ -129,7 +129,12 @@ def test_predict_on_feature_files_equals_evaluation(work: Path, tmp_path: Path) 
     for video in videos:
         streams = [np.load(features / stream / f"{video}.npy") for stream in ("rgb", "flow")]
         np.save(tmp_path / f"{video}.npy", np.concatenate(streams, axis=1))
+        # Two crops, whose mean is the features; float64 holds it exactly.
+        crops = [np.stack([values * 0.5, values * 1.5]).astype(np.float64) for values in streams]
+        np.savez(tmp_path / f"{video}.npz", rgb=crops[0], flow=crops[1])
+    archives = ",".join(str(tmp_path / f"{video}.npz") for video in videos)
     files = {
+        "archives": [f"--features={archives}", "--feature_axes=crops_first"],
         "joint": [f"--features={','.join(str(tmp_path / f'{v}.npy') for v in videos)}"],
         "separate": [f"--{s}={','.join(str(features / s / f'{v}.npy') for v in videos)}" for s in ("rgb", "flow")],
     }
@@ -149,9 +154,9 @@ def test_predict_on_feature_files_equals_evaluation(work: Path, tmp_path: Path) 
 
 def test_predict_takes_a_data_set_in_parts_and_a_file_that_grows(work: Path, tmp_path: Path) -> None:
     run, out = f"--run_dir={work / 'run'}", f"--output_dir={tmp_path / 'out'}"
-    for index in (0, 1):
+    for index, flag in enumerate(("dataset_dir", "dataset")):  # the second is its former name
         screen = command(
-            "tc3net.predict", run, out, f"--dataset={work / 'dataset'}", f"--task_index={index}", "--num_tasks=2"
+            "tc3net.predict", run, out, f"--{flag}={work / 'dataset'}", f"--task_index={index}", "--num_tasks=2"
         )
         assert f"detections-0000{index}-of-00002.json" in screen
     command("tc3net.predict", "--merge", out, "--num_tasks=2")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from data_prep.annotations import AnnotationSet, Instance, read_class_file
 from data_prep.annotations.activitynet_json import read_activitynet_json
+from data_prep.annotations.formats import read_annotations
 from data_prep.annotations.wtalc_folder import read_wtalc_folder
 from data_prep.checks.judge import check_record
-from data_prep.inputs.layouts import read_annotations
 from tc3net.common.errors import UserError
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -95,14 +95,14 @@ def test_a_repeated_video_is_kept_for_the_validation_to_find(tmp_path):
         (video(duration="12"), "\"duration\" is '12'; expected a number"),
         (video(duration=True), '"duration" is True'),
         (video(annotations={}), '"annotations" is not a list'),
-        (video(annotations=[{"segment": [1, 2]}]), 'annotation 0: no "label"'),
-        (video(annotations=["Run"]), 'annotation 0: no "label"'),
-        (video(annotations=[{"label": "Run"}]), "annotation 0: found None; expected [start, end]"),
-        (video(annotations=[{"label": "Run", "segment": [1]}]), "annotation 0: found [1]"),
-        (video(annotations=[{"label": "Run", "segment": ["1", "2"]}]), "annotation 0: found ['1', '2']"),
+        (video(annotations=[{"segment": [1, 2]}]), "annotation 0: has no label text"),
+        (video(annotations=["Run"]), "annotation 0: has no label text"),
+        (video(annotations=[{"label": "Run"}]), "annotation 0: segment is None, not [start, end]"),
+        (video(annotations=[{"label": "Run", "segment": [1]}]), "annotation 0: segment is [1], not"),
+        (video(annotations=[{"label": "Run", "segment": ["1", "2"]}]), "annotation 0: segment is ['1', '2'], not"),
         (video(labels="Run"), "\"labels\" is 'Run'; expected a list of class names"),
         (video(ambiguous=3), '"ambiguous" is not a list'),
-        (video(ambiguous=[3]), "ambiguous interval 0: found 3"),
+        (video(ambiguous=[3]), "ambiguous interval 0: segment is 3"),
     ],
 )
 def test_activitynet_entries_that_are_refused(tmp_path, entry, message):
@@ -116,8 +116,8 @@ def test_activitynet_entries_that_are_refused(tmp_path, entry, message):
     ("text", "message"),
     [
         ("", "not valid JSON"),
-        ("[]", 'no "database" object'),
-        ('{"database": []}', 'no "database" object'),
+        ("[]", 'no object "database"'),
+        ('{"database": []}', 'no object "database"'),
         ('{"database": {}}', "no classes found"),
         ('{"database": {}, "classes": ["a", "a"]}', "'a' is listed more than once"),
         ('{"database": {}, "classes": ["a", " "]}', "empty class name"),

@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 
 from data_prep.annotations import Instance, VideoRecord
+from data_prep.annotations.formats import read_annotations
 from data_prep.checks.counts import count_instances
 from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.conversion.writer import to_example
-from data_prep.inputs.layouts import open_features, read_annotations
+from data_prep.features.layouts import open_features
 from data_prep.inputs.options import InputOptions
 from data_prep.simulation.simulator import SimulatorConfig
 from data_prep.synthetic import SyntheticOptions, simulate

@@ -71,7 +71,7 @@ def bad_inputs(folder: Path, kind: str) -> ConvertOptions:
         ("no_features", "v2: no features found for this annotated video"),
         ("no_annotation", "v4: has features but is not in the annotations"),
         ("feature_dim", "v2: 3 dims per stream; expected 2"),
-        ("nan", "v2.npy: rgb holds 20 NaN or Inf values, the first in segment 0"),
+        ("nan", "rgb/v2.npy: NaN or Inf in 10 segments, the first is 0"),
         ("lengths", "v2.npy: rgb is [9, 2], flow is [10, 2]"),
         ("truncated", "v2.npy: not a complete .npy file"),
         ("duplicate_id", "v2: the id occurs 2 times; expected once"),

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hypothesis_numpy
 
 from data_prep.features import FeatureReader
 from data_prep.features.axes import Axes, decide_axes
-from data_prep.inputs.layouts import FeatureChoices, open_features
+from data_prep.features.layouts import FeatureChoices, open_features
 from data_prep.pickles.arrays import load_array, load_rows
 from data_prep.pickles.scan import StoredArray
 from tc3net.common.errors import UserError
@@ -272,7 +272,7 @@ def test_a_row_file_is_not_read_into_memory(tmp_path):
     np.save(tmp_path / "a.npy", objects(*(np.full((1000, 1000), row, np.float32) for row in range(24))))
     code = """
 import resource, sys
-from data_prep.inputs.layouts import open_features
+from data_prep.features.layouts import open_features
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (60 << 20),) * 2)
 reader, words = open_features(sys.argv[1], [f"v{i}" for i in range(24)])
@@ -494,8 +494,8 @@ def test_hdf5_without_its_library(tmp_path, monkeypatch):
         (GOOD, GOOD[0], "flow: shape [4] found; expected [segments, dims]"),
         (np.ones((2, 1, 3, 4)), GOOD, "shape [2, 1, 3, 4] found; expected [segments, dims]"),
         (GOOD.astype(int), GOOD, "rgb holds int64; expected floating point"),
-        (with_value(np.nan, 1, 2), GOOD, "rgb holds 2 NaN or Inf values, the first in segment 1"),
-        (GOOD, with_value(-np.inf, 2), "flow holds 1 NaN or Inf values, the first in segment 2"),
+        (with_value(np.nan, 1, 2), GOOD, "rgb/v1.npy: NaN or Inf in 2 segments, the first is 1"),
+        (GOOD, with_value(-np.inf, 2), "flow/v1.npy: NaN or Inf in segment 2"),
     ],
 )
 def test_unusable_features_name_file_and_video(tmp_path, rgb, flow, message):
@@ -514,7 +514,7 @@ def test_unusable_features_name_file_and_video(tmp_path, rgb, flow, message):
         ([1.0, 2.0], "list found"),
         (np.ones((0, 8), np.float32), "rgb is empty"),
         (np.ones((3, 8), np.int32), "rgb holds int32"),
-        (np.full((3, 8), np.nan, np.float32), "rgb holds 12 NaN or Inf values, the first in segment 0"),
+        (np.full((3, 8), np.nan, np.float32), "NaN or Inf in 3 segments, the first is 0"),
     ],
 )
 def test_unusable_rows_name_file_row_and_video(tmp_path, row, message):

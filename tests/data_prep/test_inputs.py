@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from absl import flags
 
+from data_prep.annotations.formats import read_annotations
 from data_prep.conversion.pipeline import ConvertOptions, convert
-from data_prep.inputs.layouts import read_annotations
 from data_prep.inputs.options import InputOptions, define_input_flags, input_options, open_inputs
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase

@@ -12,8 +12,9 @@ from absl import flags
 
 from data_prep import synthetic
 from data_prep.annotations import Instance, VideoRecord
+from data_prep.annotations.formats import read_annotations
 from data_prep.checks.judge import validate
-from data_prep.inputs.layouts import open_features, read_annotations
+from data_prep.features.layouts import open_features
 from data_prep.simulation.simulator import Simulator, SimulatorConfig
 from data_prep.synthetic import SyntheticOptions, simulate
 from tc3net.common.errors import UserError

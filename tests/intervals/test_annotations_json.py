@@ -13,9 +13,9 @@ import pytest
 from data_prep.annotations.activitynet_json import read_activitynet_json
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
-from tc3net.intervals.activitynet_json import load_detections, load_instances, report_lines, save_detections
-from tc3net.intervals.annotations_json import load_annotations, save_annotations
+from tc3net.intervals.annotations_json import annotated_videos, load_annotations, load_instances, save_annotations
 from tc3net.intervals.columns import AnnotatedVideos
+from tc3net.intervals.detections_json import load_detections, report_lines, save_detections
 from tests.evaluation.test_evaluation import found, ground_truth
 
 TRUTH = ground_truth([("a", 0, 0, 10), ("b", 2, 0.1, 1 / 3)], [("b", 5, 6)])
@@ -160,17 +160,35 @@ def test_malformed_annotations_are_refused_with_file_video_and_entry(tmp_path: P
         return {"database": {"v": {"annotations": list(items)}}, **top}
 
     cases = {
-        r"video 'v', annotation 1: segment \[3, 2\] ends before it starts": one(good, {**good, "segment": [3, 2]}),
-        "video 'v', annotation 0: has no label text": one({"segment": [0, 1]}),
-        "video 'v', annotation 0: has no label": one(5),
-        "video 'v': no list of annotations": {"database": {"v": {"annotations": 5}}},
+        r"video 'v': annotation 1: segment \[3, 2\] ends before it starts": one(good, {**good, "segment": [3, 2]}),
+        "video 'v': annotation 0: has no label text": one({"segment": [0, 1]}),
+        "video 'v': annotation 0: has no label": one(5),
+        "video 'v': \"annotations\" is not a list": {"database": {"v": {"annotations": 5}}},
         "video 'v': found list": {"database": {"v": []}},
         r"labels \['Dive'\] are not in its \"classes\"": one(good, classes=["Jump"]),
         "expected a list of different class names": one(good, classes=["Dive", "Dive"]),
         '"time_base" is 25': one(good, time_base=25),
         "ambiguous interval 0: segment is 7": {"database": {"v": {"annotations": [good], "ambiguous": [7]}}},
+        '"ambiguous" is not a list': {"database": {"v": {"annotations": [good], "ambiguous": 7}}},
+        "annotation 0: segment is .*, not": one({**good, "segment": [0, 10**400]}),
+        "not valid JSON": "[" * 200_000,
         'no object "database"': {"results": {}},
     }
     for number, (message, value) in enumerate(cases.items()):
         with pytest.raises(UserError, match=rf"{number}.json.*{message}"):
             load_annotations(written(tmp_path / f"{number}.json", value), None)
+
+
+def test_instances_of_a_file_become_the_ground_truth_of_the_videos_that_are_asked_for(tmp_path: Path) -> None:
+    def video(*labels: str) -> dict[str, Any]:
+        return {"subset": "test", "annotations": [{"label": label, "segment": [1, 2.5]} for label in labels]}
+
+    database = {"x": video("Dive"), "a": video("Throw", "Skip", "Dive"), "b": video()}
+    instances = load_instances(written(tmp_path / "a.json", {"database": database}))
+    found = annotated_videos(instances, TRUTH.classes, {"b": 3.0, "other": 4.0, "a": 5.0}, dataset="New")
+    assert found is not None
+    assert (found.dataset, found.truth.video_ids, found.duration_s.tolist()) == ("New", ("b", "a"), [3.0, 5.0])
+    assert [TRUTH.classes[label] for label in found.truth.label] == ["Throw", "Dive"]
+    assert found.truth.video.tolist() == [1, 1] and found.truth.end_s.tolist() == [2.5, 2.5]
+    assert len(found.truth.ambiguous_video) == 0
+    assert annotated_videos(instances, TRUTH.classes, {"other": 4.0}, dataset="New") is None

@@ -123,7 +123,7 @@ def test_a_task_without_videos_is_written_too(scoring: Scoring, tmp_path: Path) 
 
 @needs_beam
 def test_a_damaged_record_names_the_shard_and_leaves_no_file_of_its_task(scoring: Scoring, tmp_path: Path) -> None:
-    shard = damage_last_record(Path(scoring.videos.dataset))
+    shard = damage_last_record(Path(scoring.videos.dataset_dir))
     with pytest.raises(UserError, match=rf"{shard}: a record of subset 'test' is damaged"):
         predict_on_beam(scoring, tmp_path / "out", 3, DIRECT)
     assert sorted(os.listdir(tmp_path / "out")) == [Task(index, 3).file_name for index in (0, 1)]

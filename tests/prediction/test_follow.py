@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.features.growing import GrowingFile, JoinedFiles
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.inference.new_videos import score_features
 from tc3net.inference.scorer import Scorer
-from tc3net.prediction.follow import FollowConfig, Found, GrowingFile, JoinedFiles, StreamDetector, follow_files
+from tc3net.prediction.follow import FollowConfig, Found, StreamDetector, follow_files
 from tests.support.export_cases import DIM, RUN, make_model
 
 CONFIG = FollowConfig(follow_window=32, follow_hop=4, follow_timeout_s=0.2, follow_poll_s=0.01)
@@ -141,6 +142,24 @@ def test_files_that_grow_are_read_to_their_end(tmp_path: Path, kind: str) -> Non
     assert sorted(spans_of(found)) == sorted(SPANS)
 
 
+def test_a_header_that_grows_while_it_is_read_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "whole.npy", np.ones((2, 3), np.float32))
+    content = (tmp_path / "whole.npy").read_bytes()
+    path = tmp_path / "a.npy"
+    path.write_bytes(content[:100])
+    read_header = np.lib.format.read_array_header_1_0
+
+    def grows_after(file: Any) -> Any:
+        try:
+            return read_header(file)
+        finally:
+            path.write_bytes(content)
+
+    monkeypatch.setattr(np.lib.format, "read_array_header_1_0", grows_after)
+    file = GrowingFile(str(path), 3)
+    assert [len(file.read()), len(file.read())] == [0, 2]
+
+
 def test_a_header_may_promise_fewer_rows_than_follow(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 3), np.float32))
     file = GrowingFile(str(tmp_path / "a.npy"), 3)
@@ -155,8 +174,8 @@ def test_a_header_may_promise_fewer_rows_than_follow(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"\x93NUMPX not so" * 20, "expected a .npy file"),
-        (np.ones((2, 4), np.float32), r"an array \(2, 4\) of float32 found; expected \[segments, 3\]"),
-        (np.ones((2, 3), np.int32), "of int32 found"),
+        (np.ones((2, 4), np.float32), r"a\.npy: shape \(2, 4\) found, \[segments, 3\] expected"),
+        (np.ones((2, 3), np.int32), "holds int32; expected floating point"),
         (np.asfortranarray(np.ones((2, 3), np.float32)), "numbers by row"),
         (np.array([[0, 0, 0], [0, np.inf, 0]], np.float32), "NaN or Inf in segment 1"),
     ],

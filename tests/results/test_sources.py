@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord
-from data_prep.to_json import to_json
+from data_prep.annotations.activitynet_json import activitynet_dict
 from tc3net.common.errors import UserError
 from tc3net.data.split import open_split
 from tc3net.data.timebase import TimeBase
@@ -103,7 +103,8 @@ def test_any_annotation_format_becomes_json_that_evaluation_reads(tmp_path: Path
         VideoRecord("c", "test", 9.0, ("Run",), (), False),
     )
     path = tmp_path / "a.json"
-    path.write_text(json.dumps(to_json(AnnotationSet(("Run", "Jump"), videos)), allow_nan=False))
+    annotations = AnnotationSet(("Run", "Jump"), videos)
+    path.write_text(json.dumps(activitynet_dict(annotations, "tc3net", with_labels=True), allow_nan=False))
     read = load_annotations(path, "test")
     assert read.truth.classes == ("Run", "Jump") and read.truth.video_ids == ("a", "b")
     assert read.truth.label.tolist() == [1] and read.truth.ambiguous_start_s.tolist() == [3.0]

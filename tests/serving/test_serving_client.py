@@ -437,6 +437,10 @@ def test_the_command(stand_in: StandIn, tmp_path: Path) -> None:
     assert f"a: {len(right)} detections" in text
     found = json.loads((tmp_path / "d.json").read_text())["results"]["a"]
     assert [(one["label"], one["score"]) for one in found] == [(name, float(score)) for name, _, _, score in right]
+    flow_first = np.concatenate(np.split(video(), 2, axis=1)[::-1], axis=1)
+    np.savez(tmp_path / "a.npz", flow_first[None])
+    code, text = command(*rest, f"--features={tmp_path / 'a.npz'}", "--channel_order=flow_first", "--fps=50")
+    assert code == 0 and f"a: {len(right)} detections" in text, text
     stand_in.loading = True
     code, text = command(f"--address={stand_in.grpc_address}", "--health")
     assert code == 1 and "version 1: LOADING" in text and "no version of 'tc3net' is loaded yet" in text

@@ -1,0 +1,123 @@
+"""The annotation formats: one table, in which each recognises itself. Nothing else names one.
+
+`--extensions` may add more: docs/extending.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.annotations import AnnotationFormat, AnnotationSet, read_beginning
+from data_prep.annotations.activitynet_json import ACTIVITYNET_JSON
+from data_prep.annotations.instance_csv import INSTANCE_CSV
+from data_prep.annotations.thumos_text import THUMOS_TEXT
+from data_prep.annotations.video_csv import VIDEO_CSV
+from data_prep.annotations.wtalc_folder import WTALC_FOLDER
+from tc3net.common.errors import UserError
+
+AUTO = "auto"
+# In the order in which they are offered; which is recognised does not depend on it.
+_FORMATS: list[AnnotationFormat] = [ACTIVITYNET_JSON, WTALC_FOLDER, THUMOS_TEXT, INSTANCE_CSV, VIDEO_CSV]
+_CHECK = "Check --annotations, or see docs/own-data.md."
+
+
+def add_format(new: AnnotationFormat) -> None:
+    """Adds a format, for every command that is started after this.
+
+    Raises:
+        UserError: there is one of this name.
+    """
+    if new.name in format_names():
+        raise UserError(
+            f"annotation format {new.name!r} found twice; expected a name that is not one of "
+            f"{', '.join(format_names())}. Give the new one another name, or load its module once."
+        )
+    _FORMATS.append(new)
+
+
+def format_names() -> tuple[str, ...]:
+    """What `--annotation_format` takes: "auto", which accepts what one format recognises, and the names of all."""
+    return (AUTO, *(one.name for one in _FORMATS))
+
+
+def read_annotations(
+    path: str | Path, annotation_format: str = AUTO, subset: str | None = None
+) -> tuple[AnnotationSet, str]:
+    """Reads annotations in whichever format they are, which is recognised by the content.
+
+    Args:
+        path: the folder or file.
+        annotation_format: one of `format_names`.
+        subset: subset of all videos, for formats that leave it open.
+
+    Returns:
+        The annotations and the format in words, with what had to be assumed.
+
+    Raises:
+        UserError: nothing at the path, the format is not clear, or it refuses the files.
+    """
+    path = Path(path)
+    if annotation_format not in format_names():
+        raise UserError(
+            f"annotation_format is {annotation_format!r}; expected one of {', '.join(format_names())}. Set "
+            "--annotation_format."
+        )
+    if annotation_format == AUTO:
+        chosen = _recognised(path)
+    else:
+        (chosen,) = (one for one in _FORMATS if one.name == annotation_format)
+    if subset is not None and not chosen.takes_subset:
+        open_ones = ", ".join(one.name for one in _FORMATS if one.takes_subset)
+        raise UserError(
+            f"{path}: --subset={subset} found, but {chosen.words} says itself which subset a video is in; expected the "
+            f"flag only with formats that may leave it open ({open_ones}). Drop it."
+        )
+    annotations = chosen.read(path, subset)
+    return annotations, ", ".join([chosen.words, *annotations.notes])
+
+
+def _recognised(path: Path) -> AnnotationFormat:
+    is_folder = path.is_dir()
+    possible = [one for one in _FORMATS if one.is_folder == is_folder]
+    found = [one for one in possible if path.exists() and one.recognises(path)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(
+            f"{path}: {_both(found)} found; expected one of them. "
+            + "Say which: "
+            + " or ".join(f"--annotation_format={one.name}." for one in found)
+        )
+    for one in _FORMATS:
+        why = one.near_miss(path)
+        if why:
+            raise UserError(f"{path}: {why}")
+    if is_folder:
+        raise UserError(f"{path}: {_neither(possible)} found; expected one of them. {_CHECK}")
+    raise UserError(f"{path}: {_found_instead(path, ', or '.join(one.expected for one in possible))}")
+
+
+def _both(formats: Sequence[AnnotationFormat]) -> str:
+    return f"{'both' if len(formats) == 2 else 'all'} of {_joined(formats)}"
+
+
+def _neither(formats: Sequence[AnnotationFormat]) -> str:
+    return f"{'neither' if len(formats) == 2 else 'none'} of {_joined(formats)}"
+
+
+def _joined(formats: Sequence[AnnotationFormat]) -> str:
+    *most, last = (one.expected for one in formats)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _found_instead(path: Path, expected: str) -> str:
+    """What a file is that no format recognises, what was expected, and what to do."""
+    try:
+        begins = read_beginning(path)
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); expected {expected}. {_CHECK}"
+    except UnicodeDecodeError:
+        return f"not UTF-8 text; expected {expected}. Spreadsheets export tables as CSV, encoding UTF-8."
+    first_line = begins.lstrip().partition("\n")[0]
+    return f"begins with {first_line[:40]!r}; expected {expected}. {_CHECK}"

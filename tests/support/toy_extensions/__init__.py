@@ -1,0 +1,1 @@
+"""Modules such as a user gives to --extensions: outside the packages, and known to nothing in them."""
