@@ -39,7 +39,7 @@ from tc3net.detection import DetectionConfig, detect, mixed_tcam, video_scores
 from tc3net.export import export
 from tc3net.inference.scorer import pooled_top_k
 from tc3net.model import ModelConfig, ThreeCNet
-from tc3net.runs.folder import RunInfo
+from tc3net.runs.description import RunInfo
 from tc3net.saved_model.request_checks import Videos
 from tc3net.saved_model.signatures import Batching, Service, pack_detections
 from tc3net.training.host_memory import keep_freed_memory
@@ -159,7 +159,7 @@ def main(argv: Sequence[str]) -> None:
     keep_freed_memory()
     classes = tuple(f"Class{index:03d}" for index in range(FLAGS.num_classes))
     model, base = ThreeCNet(len(classes), FLAGS.feature_dim), TimeBase()
-    run = RunInfo("random", classes, FLAGS.feature_dim, base, ModelConfig(), DetectionConfig(), {"top_k_divisor": 8})
+    run = RunInfo("random", classes, FLAGS.feature_dim, base, ModelConfig(), DetectionConfig())
     with tempfile.TemporaryDirectory() as folder:
         joined = Service(model, classes, base, run.detection)
         serve = load_exported(joined, run, Path(folder) / "joined")

@@ -31,8 +31,7 @@ from benchmarks.batches import random_batch, thumos14_lengths
 from benchmarks.timing import matmul_floor, median_ratio, seconds
 from tc3net import __version__
 from tc3net.common.command import run_main
-from tc3net.losses.center_update import update_centers
-from tc3net.model import STREAMS, ModelConfig, ThreeCNet
+from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.training.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS
@@ -82,14 +81,11 @@ def make_losses(batch: dict[str, Any]) -> Callable[[], float]:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             given = {name: outputs[name].with_flat_values(rows) for name, rows in inputs.items()}
-            terms, centers = model.loss_terms(batch, given, 0)
-            loss = tf.add_n([model.loss_config.coefficient(name) * term.total for name, term in terms.items()])
+            asked = model.loss_inputs(batch, given, 0)
+            loss = model.objective.loss([term.compute(asked).total for term in model.objective.terms], 0)
         found = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, list(inputs.values()))]
-        for name in STREAMS:
-            center = centers[name]
-            update_centers(
-                model.centers[name], center.offset_sum, center.pair_count, model.loss_config.center_learning_rate
-            )
+        for term in model.objective.terms:
+            term.after_step(asked, model.centers)
         return [gradient[0, 0] for gradient in found]
 
     gradients()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from absl import flags
 
 from studies.counting_data import SIMULATORS, dataset_of
 from studies.counting_tables import summary
-from studies.frame_supervision import FrameSupervised
+from studies.frame_supervision import FrameTerm, shown_segments
 from studies.tcam_shape import shape
 from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
@@ -103,11 +104,10 @@ def damaged_counts(batch: dict[str, Any], factor: tf.Tensor, lost: tf.Tensor) ->
 
 def make_model(split: Split, loss: LossConfig, seed: int, learning_rate: float, bound: bool) -> ThreeCNet:
     """A model before training."""
-    kind = FrameSupervised if bound else ThreeCNet
-    model = kind(len(split.manifest.classes), split.manifest.feature_dim, seed=seed)
-    if isinstance(model, FrameSupervised):
-        model.show(split)
-    model.compile(make_optimizer(learning_rate), loss_config=loss, weight_decay=5e-4)
+    model = ThreeCNet(len(split.manifest.classes), split.manifest.feature_dim, seed=seed)
+    terms = [FrameTerm(loss.beta, shown_segments(model, split))] if bound else []
+    config = replace(loss, beta=0.0) if bound else loss
+    model.compile(make_optimizer(learning_rate), loss_config=config, terms=terms, weight_decay=5e-4)
     return model
 
 

@@ -22,7 +22,7 @@ from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig, class_gate, detect_videos, mixed_tcam
-from tc3net.evaluation import evaluate_localization
+from tc3net.evaluation import DEFAULT_PROTOCOL, evaluate_localization
 from tc3net.experiments.tuning import SPACE
 from tc3net.inference.raw_scores import RawScores, load_scores
 from tc3net.ops.ragged import top_k_mean
@@ -33,7 +33,7 @@ FLAGS = flags.FLAGS
 def register_flags() -> None:
     """Defines this command's flags."""
     flags.DEFINE_list("scores", [], "Raw scores of the test videos, one file per trained model.")
-    flags.DEFINE_string("protocol", "thumos14", "Evaluation protocol.")
+    flags.DEFINE_string("protocol", DEFAULT_PROTOCOL, "Evaluation protocol.")
     define_flags(DetectionConfig)
     flags.adopt_module_key_flags(config_module)
 

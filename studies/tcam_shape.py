@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 import tensorflow as tf
@@ -23,9 +22,8 @@ from tc3net.data.split import open_split
 from tc3net.data.timebase import boundaries_s
 from tc3net.detection import DetectionConfig, detect_videos, thresholds, tracks_of
 from tc3net.inference.raw_scores import RawScores
-from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.losses import LossConfig, estimated_counts
-from tc3net.runs.folder import load_model
+from tc3net.runs.scoring import open_run
 
 FLAGS = flags.FLAGS
 
@@ -98,9 +96,8 @@ def main(argv: Sequence[str]) -> None:
     split = open_split(FLAGS.dataset_dir, FLAGS.subset)
     found = {}
     for run_dir in FLAGS.run_dirs:
-        model, run, _ = load_model(run_dir, "last")
-        loss = LossConfig(**{item.name: run.training[item.name] for item in fields(LossConfig)})
-        found[run_dir] = shape(score_videos(Scorer(model), split), run.detection, loss)
+        run = open_run(run_dir)
+        found[run_dir] = shape(run.score(split), run.info.detection, run.info.training.loss)
     for run_dir, numbers in found.items():
         print(run_dir, "  ".join(f"{name} {value:.2f}" for name, value in numbers.items()), flush=True)
     print(json.dumps(found))

@@ -26,8 +26,10 @@ from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig
-from tc3net.runs.folder import CheckpointChoice, RunInfo, load_model
+from tc3net.runs.description import RunInfo
+from tc3net.runs.folder import CheckpointChoice
 from tc3net.runs.provenance import versions
+from tc3net.runs.scoring import open_run
 from tc3net.saved_model.deployment import write_deployment
 from tc3net.saved_model.signatures import Batching, Service
 from tc3net.saved_model.warmup import write_warmup
@@ -77,7 +79,7 @@ def export(service: Service, run: RunInfo, folder: Path) -> Path:
             "batching": vars(service.batching),
             "model": vars(run.model),
             "dataset": run.dataset,
-            "training": run.training,
+            "training": run.training.as_dict(),
             "versions": versions(),
         }
         assets = staging / "model" / "assets"
@@ -110,14 +112,15 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--max_detections={FLAGS.max_detections}; expected 1 or more.")
     if Path(FLAGS.model_name).name != FLAGS.model_name or FLAGS.model_name in (".", ".."):
         raise UserError(f"--model_name={FLAGS.model_name!r}; expected a plain folder name.")
-    model, run, source = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
+    opened = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
+    run = opened.info
     config = from_flags(DetectionConfig, base=run.detection)
     service = Service(
-        model, run.classes, run.time_base, config, run.training["top_k_divisor"], FLAGS.max_detections,
+        opened.model, run.classes, run.time_base, config, run.training.loss.top_k_divisor, FLAGS.max_detections,
         from_flags(Batching),
     )  # fmt: skip
     path = export(service, run, Path(FLAGS.export_dir) / FLAGS.model_name)
-    print(f"Weights of {source}.")
+    print(f"Weights of {opened.source}.")
     print(f"SavedModel written to {path}.")
     for line in write_deployment(Path(FLAGS.export_dir), FLAGS.model_name):
         print(line)

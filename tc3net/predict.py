@@ -39,9 +39,10 @@ from tc3net.prediction.feature_files import FeatureFiles, FileChoices, open_grow
 from tc3net.prediction.follow import FollowConfig, StreamDetector, follow_files
 from tc3net.prediction.tasks import Task, merge_tasks, run_task
 from tc3net.report import ReportInput, facts_of, write_report
-from tc3net.runs.folder import CheckpointChoice, RunInfo, load_model, load_run
+from tc3net.runs.description import RunInfo
+from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
-from tc3net.runs.scoring import DatasetChoice, Scoring
+from tc3net.runs.scoring import DatasetChoice, Scoring, open_run
 from tc3net.visualization.curves import CurveSource, video_tracks
 from tc3net.visualization.timeline import plot_timeline
 
@@ -151,13 +152,12 @@ def main(argv: Sequence[str]) -> None:
     if FLAGS.dataset_dir:
         predict_dataset(output_dir)
         return
-    model, run, checkpoint = load_model(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.weights)
-    config = from_flags(DetectionConfig, base=run.detection)
-    scorer = Scorer(model, run.training["top_k_divisor"])
+    run = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
+    config = from_flags(DetectionConfig, base=run.info.detection)
     if FLAGS.follow:
-        predict_stream(scorer, run, config, output_dir)
+        predict_stream(run.scorer, run.info, config, output_dir)
     else:
-        predict_files(scorer, run, config, output_dir, checkpoint)
+        predict_files(run.scorer, run.info, config, output_dir, run.source)
 
 
 def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path, checkpoint: str) -> None:

@@ -24,6 +24,7 @@ from tc3net.common.beam_support import define_beam_flag, import_beam, pipeline_o
 from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
+from tc3net.common.extensions import loaded_extensions
 from tc3net.detection import DetectionConfig
 from tc3net.prediction.tasks import Task
 from tc3net.runs.folder import CheckpointChoice, load_run
@@ -92,7 +93,8 @@ def main(argv: Sequence[str]) -> None:
         if not getattr(FLAGS, name):
             raise UserError(f"--{name} is missing.")
     detection = from_flags(DetectionConfig, base=load_run(FLAGS.run_dir).detection)
-    scoring = Scoring(FLAGS.run_dir, from_flags(CheckpointChoice), from_flags(DatasetChoice), detection)
+    videos, extensions = from_flags(DatasetChoice), loaded_extensions()
+    scoring = Scoring(FLAGS.run_dir, from_flags(CheckpointChoice), videos, detection, extensions)
     paths = predict_on_beam(scoring, FLAGS.output_dir, FLAGS.num_tasks, FLAGS.beam_option)
     print(f"Written: {paths[0]}" + (f" to {paths[-1].name}" if len(paths) > 1 else ""))
 

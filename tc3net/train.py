@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 from absl import flags
@@ -23,30 +22,20 @@ from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
 from tc3net.data.holdout import divide
-from tc3net.data.pipeline import InputConfig
 from tc3net.data.sampling import check_divisible
-from tc3net.data.schema import Manifest
 from tc3net.data.split import open_split
-from tc3net.detection import DetectionConfig
-from tc3net.losses import LossConfig
-from tc3net.model import ModelConfig, ThreeCNet
-from tc3net.optimization.optimizers import OptimizerConfig, make_optimizer
-from tc3net.optimization.schedules import ScheduleConfig, make_schedule
-from tc3net.results.assessment import check_protocols
-from tc3net.runs.folder import RunInfo, claim_run_dir
-from tc3net.runs.provenance import dataset_checksum, start_record, versions
+from tc3net.evaluation import DEFAULT_PROTOCOL
+from tc3net.losses.objective import ADDED
+from tc3net.model.heads import HEADS
+from tc3net.runs.folder import claim_run_dir
 from tc3net.training.host_memory import keep_freed_memory
-from tc3net.training.selection import SelectionConfig
+from tc3net.training.settings import CONFIGS, Settings
 from tc3net.training.strategies import is_chief, make_strategy
-from tc3net.training.tensorboard_log import SELECTION_TAG, RunCard, TensorBoardConfig, TensorBoardLog, markdown_table
-from tc3net.training.trainer import Trainer, TrainerConfig
-from tc3net.training.validation import HELD_OUT_TAG, Validation, describe_selection
+from tc3net.training.tensorboard_log import TensorBoardLog
+from tc3net.training.trainer import Trainer
+from tc3net.training.validation import Validation
 
 FLAGS = flags.FLAGS
-CONFIGS = (
-    InputConfig, ModelConfig, LossConfig, OptimizerConfig, ScheduleConfig, SelectionConfig, TrainerConfig,
-    DetectionConfig, TensorBoardConfig,
-)  # fmt: skip
 
 
 def register_flags() -> None:
@@ -59,8 +48,10 @@ def register_flags() -> None:
     flags.DEFINE_string(
         "test_subset", "test", "Subset to evaluate on while training (ActivityNet: validation); '' switches that off."
     )
-    flags.DEFINE_list("protocols", ["reference"], "Evaluation protocols; the first decides which checkpoint is best.")
-    for _config in CONFIGS:
+    flags.DEFINE_list(
+        "protocols", [DEFAULT_PROTOCOL], "Evaluation protocols; the first decides which checkpoint is best."
+    )
+    for _config in (*CONFIGS.values(), *ADDED.values(), *HEADS.values()):
         define_flags(_config)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
@@ -80,18 +71,15 @@ def replayable_flags() -> str:
     return "".join(f"{line}\n" for flag in own_flags() if (line := flag.serialize()))
 
 
-class Settings(NamedTuple):
-    """Every choice of a training run."""
+def shown_flags() -> list[tuple[str, str, str]]:
+    """Name, value, and default where that is another, of every flag of this program."""
 
-    inputs: InputConfig
-    model: ModelConfig
-    loss: LossConfig
-    optimizer: OptimizerConfig
-    schedule: ScheduleConfig
-    selection: SelectionConfig
-    trainer: TrainerConfig
-    detection: DetectionConfig
-    tensorboard: TensorBoardConfig
+    def text(value: Any) -> str:
+        return ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
+
+    return [
+        (flag.name, text(flag.value), "" if flag.value == flag.default else text(flag.default)) for flag in own_flags()
+    ]
 
 
 def read_settings() -> Settings:
@@ -103,112 +91,14 @@ def read_settings() -> Settings:
     for name in ("dataset_dir", "run_dir"):
         if not getattr(FLAGS, name):
             raise UserError(f"--{name} is missing. Give it on the command line or in the flagfile.")
-    check_protocols(FLAGS.protocols)
-    settings = Settings(
-        from_flags(InputConfig),
-        from_flags(ModelConfig),
-        from_flags(LossConfig),
-        from_flags(OptimizerConfig),
-        from_flags(ScheduleConfig),
-        from_flags(SelectionConfig),
-        from_flags(TrainerConfig),
-        from_flags(DetectionConfig),
-        from_flags(TensorBoardConfig),
-    )
-    if settings.loss.beta > 0 and settings.inputs.batches == "cropped":
-        raise UserError(
-            f"--beta={settings.loss.beta} with --batches=cropped: the counting loss needs full-length batches and "
-            "would never act. Set --beta=0, or --batches=alternate."
-        )
-    if settings.loss.beta > 0 and settings.loss.count_start_step >= settings.trainer.iterations:
-        raise UserError(
-            f"--count_start_step={settings.loss.count_start_step} with --iterations={settings.trainer.iterations}: the "
-            "counting loss would never act. Start it earlier, or set --beta=0."
-        )
-    settings.schedule.resolved_decay_steps(settings.trainer.iterations)
-    if settings.optimizer.first_snapshot > settings.trainer.iterations:
-        raise UserError(
-            f"SWA's first snapshot is due after step {settings.optimizer.first_snapshot}, and "
-            f"--iterations={settings.trainer.iterations} end before. Give a lower --swa_start or --swa_period."
-        )
-    watched = settings.selection.holdout_fraction or FLAGS.test_subset
-    if settings.trainer.early_stopping_patience and not watched:
-        raise UserError(
-            f"--early_stopping_patience={settings.trainer.early_stopping_patience} with neither held-out videos nor a "
-            "test subset to evaluate on. Give --holdout_fraction=0.1."
-        )
-    return settings
-
-
-def selection_of(settings: Settings, manifest: Manifest) -> tuple[str, str]:
-    """What selects the best checkpoint, as a name and in words; empty where nothing is evaluated."""
-    held_out = settings.selection.holdout_fraction > 0
-    if not held_out and not FLAGS.test_subset:
-        return "", ""
-    selection = settings.selection.resolved(bool(manifest.counted_classes))
-    return selection, describe_selection(selection, FLAGS.protocols[0], held_out, FLAGS.test_subset)
-
-
-def describe_run(settings: Settings, manifest: Manifest) -> RunInfo:
-    """The run's description, as far as it is known before training."""
-    choices = {
-        **asdict(settings.inputs),
-        **asdict(settings.loss),
-        **settings.optimizer.resolved(),
-        **settings.schedule.resolved(settings.trainer.iterations),
-        "holdout_fraction": settings.selection.holdout_fraction,
-        "selected_by": selection_of(settings, manifest)[1],
-    }
-    shards = {name: [shard.sha256 for shard in info.shards] for name, info in manifest.splits.items()}
-    return RunInfo(
-        dataset=manifest.title,
-        classes=manifest.classes,
-        feature_dim=manifest.feature_dim,
-        time_base=manifest.time_base,
-        model=settings.model,
-        detection=settings.detection,
-        training={**choices, "train_subset": FLAGS.train_subset, "shards": shards},
-        versions=versions(),
-        dataset_checksum=dataset_checksum(manifest),
-        starts=(start_record(),),
-    )
-
-
-def run_card(settings: Settings, run: RunInfo) -> RunCard:
-    """What TensorBoard shows of the run's description."""
-
-    def text(value: Any) -> str:
-        return ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
-
-    rows = [
-        (flag.name, text(flag.value), "" if flag.value == flag.default else text(flag.default)) for flag in own_flags()
-    ]
-    hparams = {"dataset": run.dataset, **asdict(run.model), **run.training, "iterations": settings.trainer.iterations}
-    del hparams["shards"]
-    metrics = {}
-    if run.training["selected_by"]:
-        where = "" if FLAGS.test_subset else HELD_OUT_TAG
-        metrics = {
-            SELECTION_TAG: "selection",  # of what is said in the column selected_by: other runs share this heading
-            f"{where}{FLAGS.protocols[0]}/mAP@0.50": f"{where}{FLAGS.protocols[0]} mAP@0.50",
-        }
-    return RunCard(
-        texts={"dataset": run.dataset, "flags": markdown_table(("flag", "value", "default, if another"), rows)},
-        hparams=hparams,
-        metrics=metrics,
-    )
-
-
-def compile_model(model: ThreeCNet, settings: Settings) -> None:
-    """Compiles the model as the settings say; call inside the strategy's scope."""
-    config = settings.optimizer
-    rate = make_schedule(settings.schedule, config.learning_rate, settings.trainer.iterations)
-    model.compile(
-        make_optimizer(rate, config, model.trainable_variables),
-        loss_config=settings.loss,
-        weight_decay=config.l2,
-        clip_norm=config.clip_norm,
-        ema_decay=config.ema_decay,
+    parts: dict[str, Any] = {name: from_flags(kind) for name, kind in CONFIGS.items()}
+    return Settings(
+        train_subset=FLAGS.train_subset,
+        test_subset=FLAGS.test_subset,
+        protocols=tuple(FLAGS.protocols),
+        terms=tuple(from_flags(kind) for kind in ADDED.values()),
+        heads=tuple(from_flags(kind) for kind in HEADS.values()),
+        **parts,
     )
 
 
@@ -234,14 +124,10 @@ def main(argv: Sequence[str]) -> None:
     del argv
     settings = read_settings()
     keep_freed_memory()
-    split = open_split(FLAGS.dataset_dir, FLAGS.train_subset)
-    test_split = open_split(FLAGS.dataset_dir, FLAGS.test_subset) if FLAGS.test_subset else None
+    split = open_split(FLAGS.dataset_dir, settings.train_subset)
+    test_split = open_split(FLAGS.dataset_dir, settings.test_subset) if settings.test_subset else None
     manifest = split.manifest
-    if settings.loss.beta > 0 and not manifest.counted_classes:
-        raise UserError(
-            f"{FLAGS.dataset_dir} knows no counts, so the counting loss would never act. Train with --beta=0, or "
-            "convert the data with annotated instances."
-        )
+    settings.check_data(FLAGS.dataset_dir, manifest)
     if settings.trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(settings.trainer.strategy)
@@ -250,20 +136,19 @@ def main(argv: Sequence[str]) -> None:
     held_out = None
     if settings.selection.holdout_fraction:
         split, held_out = divide(split, settings.selection.holdout_fraction, settings.inputs.seed)
-    run = describe_run(settings, manifest)
+    run = settings.describe(manifest)
     if chief:
         claim_run_dir(FLAGS.run_dir, run)
         with atomic_path(Path(FLAGS.run_dir) / "flags.cfg") as path:
             path.write_text(replayable_flags(), encoding="utf-8")
 
     with strategy.scope():
-        model = ThreeCNet(len(manifest.classes), manifest.feature_dim, settings.model, seed=settings.inputs.seed)
-        compile_model(model, settings)
-    selection, selected_by = selection_of(settings, manifest)
+        model = settings.make_model(manifest)
+    selection, selected_by = settings.selected_by(manifest)
     evaluate = None
     if selection:
         evaluate = Validation(
-            model, settings.detection, FLAGS.protocols, test=test_split, held_out=held_out, selection=selection
+            model, settings.detection, settings.protocols, test=test_split, held_out=held_out, selection=selection
         )
     if chief:
         print(
@@ -274,7 +159,7 @@ def main(argv: Sequence[str]) -> None:
         )
     observers = []
     if chief and settings.tensorboard.tensorboard:
-        card = run_card(settings, run)
+        card = settings.card(run, shown_flags())
         observers = [TensorBoardLog(FLAGS.run_dir, model, settings.detection, settings.tensorboard, card)]
     trainer = Trainer(model, strategy, settings.trainer, FLAGS.run_dir, evaluate, observers)
     stopped_by = trainer.train(split, settings.inputs)

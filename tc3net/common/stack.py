@@ -24,6 +24,23 @@ def tf_variable(variable: Any) -> tf.Variable:
     return variable if isinstance(variable, tf.Variable) else variable.value
 
 
+def sublayers(layer: Any) -> list[Any]:
+    """The layers that a layer holds directly, also in lists and dicts; the order is each stack's own."""
+    found = layer._layers if KERAS_3 else layer._flatten_layers(recursive=False, include_self=False)
+    return [part for part in found if not isinstance(part, keras.metrics.Metric)]
+
+
+def own_variables(layer: Any) -> dict[str, Any]:
+    """The variables that a layer itself made, by the names it gave them; those of its sublayers are not its own."""
+    if KERAS_3:
+        generators = [generator.state for generator in layer._seed_generators]
+        variables = [*layer._trainable_variables, *layer._non_trainable_variables, *generators]
+    else:
+        variables = [*layer._trainable_weights, *layer._non_trainable_weights]
+    # Keras 2 says `fc1/kernel:0` or `kernel:0`, by how the layer was built.
+    return {variable.name.rpartition("/")[2].partition(":")[0]: variable for variable in variables}
+
+
 def require_keras_3(asked: str, why: str) -> None:
     """Raises UserError with Keras 2.
 

@@ -1,7 +1,8 @@
 """Scores of detections and of video-level classes: protocols, average precision, intervals, error analysis. NumPy only.
 
-`match_localization` decides which detection finds which instance; `localization_result`, `bootstrap`, `compare` and
-`analyse` compute from those decisions. Pictures: `tc3net.visualization`.
+`PROTOCOLS` says what is measured how. `match_localization` decides which detection finds which instance;
+`localization_result`, `bootstrap`, `compare` and `analyse` compute from those decisions. Pictures:
+`tc3net.visualization`.
 """
 
 from tc3net.evaluation.analysis import Analysis, analyse
@@ -28,7 +29,13 @@ from tc3net.evaluation.comparison import (
     compare_classification,
 )
 from tc3net.evaluation.error_analysis import TYPES, ErrorAnalysis, analyse_errors, corrected_map, error_types
-from tc3net.evaluation.matches import Matches
+from tc3net.evaluation.localization import (
+    LocalizationResult,
+    Matches,
+    evaluate_localization,
+    localization_result,
+    match_localization,
+)
 from tc3net.evaluation.matching import (
     Intervals,
     Pairs,
@@ -41,18 +48,24 @@ from tc3net.evaluation.matching import (
 )
 from tc3net.evaluation.proposal_recall import AverageRecall, average_recall
 from tc3net.evaluation.protocols import (
+    ACTIVITYNET_EDGES,
+    DEFAULT_PROTOCOL,
     PROTOCOLS,
-    LocalizationResult,
-    evaluate_localization,
-    localization_result,
-    match_localization,
+    THUMOS14_EDGES,
+    Protocol,
+    add_protocol,
+    find_protocol,
 )
 from tc3net.evaluation.resampling import Bootstrap, bootstrap, check_resampling
+from tc3net.evaluation.rules import Decisions, match_activitynet, match_reference, match_thumos14, pairs_of_class
 from tc3net.evaluation.sensitivity import Sensitivity, SensitivityAnalysis, analyse_sensitivity
 from tc3net.evaluation.tables import Table, as_dict, class_table, format_table, long_table, summary_tables
 
 __all__ = [
+    "ACTIVITYNET_EDGES",
+    "DEFAULT_PROTOCOL",
     "PROTOCOLS",
+    "THUMOS14_EDGES",
     "TYPES",
     "Analysis",
     "AverageRecall",
@@ -60,15 +73,18 @@ __all__ = [
     "ClassificationComparison",
     "ClassificationResult",
     "Comparison",
+    "Decisions",
     "Difference",
     "ErrorAnalysis",
     "Intervals",
     "LocalizationResult",
     "Matches",
     "Pairs",
+    "Protocol",
     "Sensitivity",
     "SensitivityAnalysis",
     "Table",
+    "add_protocol",
     "analyse",
     "analyse_errors",
     "analyse_sensitivity",
@@ -87,17 +103,22 @@ __all__ = [
     "error_table",
     "error_types",
     "evaluate_localization",
+    "find_protocol",
     "format_table",
     "interpolated_average_precision",
     "localization_result",
     "long_table",
+    "match_activitynet",
     "match_by_instance",
     "match_by_score",
     "match_localization",
+    "match_reference",
+    "match_thumos14",
     "mean_precision_at_hits",
     "normalized_average_precision",
     "pair_up",
     "pairs_in_same_group",
+    "pairs_of_class",
     "profile_table",
     "proposals_line",
     "sensitivity_table",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tc3net.evaluation.error_analysis import ErrorAnalysis, analyse_errors
-from tc3net.evaluation.matches import Matches
+from tc3net.evaluation.localization import Matches
 from tc3net.evaluation.sensitivity import SensitivityAnalysis, analyse_sensitivity
 from tc3net.intervals.columns import GroundTruth
 

@@ -14,8 +14,8 @@ import numpy as np
 from tc3net.common.errors import UserError
 from tc3net.evaluation.checks import some
 from tc3net.evaluation.classification import classification_map
-from tc3net.evaluation.matches import Matches
-from tc3net.evaluation.protocols import LocalizationResult, average_rows, localization_result
+from tc3net.evaluation.localization import LocalizationResult, Matches, localization_result
+from tc3net.evaluation.protocols import find_protocol
 from tc3net.evaluation.resampling import (
     check_resampling,
     draw,
@@ -143,7 +143,7 @@ def compare(
     map_samples = mean_over_classes(samples)
     averages = {
         name: _difference(ap.mean(axis=1)[rows].mean(), map_samples[:, rows].mean(axis=1), confidence)
-        for name, rows in average_rows(first.protocol, first.tious).items()
+        for name, rows in find_protocol(first.protocol).average_rows(first.tious).items()
     }
     return Comparison(
         first=results[0],

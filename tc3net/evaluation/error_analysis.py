@@ -2,7 +2,7 @@
 
 Every detection that its protocol counts gets one of six types, per threshold α. Let I be the instance, of any class,
 that the detection overlaps most in its video (of equal ones, one of the detection's class if there is one), and o
-their tIoU, in the protocol's unit. "Reaches" is the protocol's own comparison (>= α, in thumos14 > α).
+their tIoU, in the protocol's unit. "Reaches" is the protocol's own comparison: >= α, or > α.
 
 - true positive: it found an instance.
 - double detection: not found, o reaches α, and I has the detection's class: a better detection took I.
@@ -11,7 +11,7 @@ their tIoU, in the protocol's unit. "Reaches" is the protocol's own comparison (
 - confusion: not found, 0.1 <= o, o does not reach α, I has another class.
 - background: not found and o < 0.1, or no instance in the video.
 
-Detections that the protocol ignores (thumos14: unmatched in an ambiguous interval) have no type (-1), and so have no
+Detections that the protocol ignores (unmatched in an ambiguous interval, for one) have no type (-1), and so have no
 part in anything here. Detections of classes that no instance has were set aside before.
 """
 
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tc3net.evaluation.matches import Matches
+from tc3net.evaluation.localization import Matches
 from tc3net.evaluation.matching import Intervals, pair_up
 
 TYPES = ("true positive", "double detection", "wrong label", "localization", "confusion", "background")

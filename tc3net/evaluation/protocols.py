@@ -1,154 +1,218 @@
-"""The entry points of localization evaluation, and the result they return.
+"""What a localization protocol is, as data, and the one table of them.
 
 The same detections score several points apart under different protocols (segment grid or seconds, who chooses whom,
-which average precision), so a result always carries the name of the protocol that produced it. What the protocols do
-is specified in `rules.py`; here inputs are checked, detections that are out of scope are set aside, and the numbers
-are collected.
+which average precision), so a result always carries the name of the protocol that produced it. Whatever else depends on
+the protocol (thresholds, averages, what selects a checkpoint, what a summary shows) is read from its entry here; no
+other module tests names. Adding one: its rule in `rules.py` (or one that is there) and its entry, or `add_protocol` in
+a module of your own, see docs/extending.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
-from tc3net.evaluation.checks import check_detections, check_ground_truth, scored_detections
-from tc3net.evaluation.matches import Matches
-from tc3net.evaluation.rules import match_activitynet, match_reference, match_thumos14
+from tc3net.evaluation.rules import Decisions, match_activitynet, match_reference, match_thumos14
 from tc3net.intervals.columns import Detections, GroundTruth
 
-PROTOCOLS = ("reference", "thumos14", "activitynet")
+# (ground truth, detections, [t] thresholds, segment grid) -> decisions; see `rules.py` for what is checked before.
+Rule = Callable[[GroundTruth, Detections, np.ndarray, TimeBase], Decisions]
 
-_THUMOS14_TIME_BASE = TimeBase()
+Edges = dict[str, tuple[float, ...]]
+
+# DETAD's bucket edges (Alwassel et al., ECCV 2018): seconds, share of the video's duration, number of instances.
+THUMOS14_EDGES: Edges = {"length": (3, 6, 12, 18), "coverage": (0.02, 0.04, 0.06, 0.08), "instances": (1, 40, 80)}
+ACTIVITYNET_EDGES: Edges = {"length": (30, 60, 120, 180), "coverage": (0.2, 0.4, 0.6, 0.8), "instances": (1, 4, 8)}
+
+# File names, tags and tables carry the name; beside it comparison.json and the scalars have entries of these names.
+_NAME, _TAKEN = re.compile(r"[A-Za-z0-9_.-]+"), ("classification", "first", "second")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How localization is scored. Thresholds are tIoUs in (0, 1].
+
+    Attributes:
+        name: as flags, tables and files write it: letters, digits, "_", "." and "-".
+        match: the rule that decides which detection finds which instance, at all thresholds together.
+        tious: the thresholds.
+        main_tiou: the one of them that summaries, pictures, AP per class and the tuning of detection are about.
+        averages: thresholds of each average of the mAP, by name; the last one is the main one, which summaries show.
+        average_selects: the main average chooses a checkpoint and ranks variants, not the mAP at `main_tiou`.
+        brief_tious: thresholds of narrow tables; none: all.
+        interpolated: which average precision, `interpolated_average_precision` or `mean_precision_at_hits`.
+        annotated_videos_only: videos without instances are not scored.
+        needs_grid: `match` reads the segment grid, so that all videos must have the same one.
+        edges: upper edges of all but the last bucket of the sensitivity analysis, 3 or 4 of each characteristic:
+            "length" in seconds, "coverage" as a share of the video, "instances" of the class in the video.
+
+    Raises:
+        UserError: the parts do not fit together.
+    """
+
+    name: str
+    match: Rule
+    tious: tuple[float, ...]
+    main_tiou: float
+    averages: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    average_selects: bool = False
+    brief_tious: tuple[float, ...] = ()
+    interpolated: bool = True
+    annotated_videos_only: bool = False
+    needs_grid: bool = False
+    edges: Mapping[str, tuple[float, ...]] = field(default_factory=THUMOS14_EDGES.copy)
+
+    def __post_init__(self) -> None:
+        if not self.tious or not all(0 < tiou <= 1 for tiou in self.tious):
+            raise UserError(
+                f"tIoU thresholds are {list(self.tious)}; expected at least one, all in (0, 1]. Correct them."
+            )
+        if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
+            raise UserError(
+                f"A protocol is named {self.name!r}; expected letters, digits, '_', '.' and '-', and none of "
+                f"{', '.join(_TAKEN)}. Choose another name."
+            )
+        parts = {"main_tiou": (self.main_tiou,), "brief_tious": self.brief_tious, **self.averages}
+        for part, wanted in parts.items():
+            if _rows(wanted, self.tious) is None or (part in self.averages and not wanted):
+                raise UserError(
+                    f"Protocol {self.name}: {part} needs the thresholds {list(wanted)}; expected some of its own, "
+                    f"{list(self.tious)}. Add what is missing to `tious`."
+                )
+        if self.average_selects and not self.averages:
+            raise UserError(f"Protocol {self.name}: average_selects without averages. Name at least one average.")
+        wrong = set(THUMOS14_EDGES) ^ set(self.edges) or [
+            name for name, edges in self.edges.items() if len(edges) not in (3, 4) or list(edges) != sorted(set(edges))
+        ]
+        if wrong:
+            raise UserError(
+                f"Protocol {self.name}: edges of {', '.join(sorted(wrong))}; expected 3 or 4 rising numbers for each "
+                f"of {', '.join(THUMOS14_EDGES)}, as in THUMOS14_EDGES."
+            )
+
+    def at(self, tious: Sequence[float]) -> Protocol:
+        """The protocol at other thresholds: averages that miss one are dropped, the nearest is the main one."""
+        given = tuple(float(tiou) for tiou in tious)
+        kept = {name: wanted for name, wanted in self.averages.items() if _rows(wanted, given) is not None}
+        return replace(
+            self,
+            tious=given,
+            main_tiou=given[self.main_row(given)] if given else self.main_tiou,
+            averages=kept,
+            average_selects=self.average_selects and bool(kept),
+            brief_tious=tuple(tiou for tiou in self.brief_tious if _rows((tiou,), given) is not None),
+        )
+
+    def main_row(self, tious: Sequence[float]) -> int:
+        """Position of the threshold that is nearest to the main one.
+
+        Args:
+            tious: of a result under this protocol, its own or others.
+        """
+        return int(np.abs(np.asarray(tious) - self.main_tiou).argmin())
+
+    def average_rows(self, tious: Sequence[float]) -> dict[str, np.ndarray]:
+        """Positions of the thresholds of each average, by name, where all of them are there.
+
+        Args:
+            tious: of a result under this protocol, its own or others.
+        """
+        found = {name: _rows(wanted, tious) for name, wanted in self.averages.items()}
+        return {name: rows for name, rows in found.items() if rows is not None}
+
+    @property
+    def main_average(self) -> str | None:
+        """Name of the average that summaries show; None where the protocol has none."""
+        return list(self.averages)[-1] if self.averages else None
+
+    @property
+    def selecting(self) -> float | str:
+        """What chooses a checkpoint and ranks variants: the mAP at this threshold, or the average of this name."""
+        return (self.main_average if self.average_selects else None) or self.main_tiou
+
+
+def _rows(wanted: Sequence[float], tious: Sequence[float]) -> np.ndarray | None:
+    """Positions in `tious` of the wanted thresholds; None unless all are there."""
+    near = np.isclose(np.asarray(tious)[:, np.newaxis], np.asarray(wanted), rtol=0, atol=1e-9)  # [t, wanted]
+    return near.argmax(axis=0) if near.any(axis=0).all() else None
+
+
 # Rounded, because 3 * 0.1 is not 0.3 and tIoUs of whole segments lie exactly on such thresholds.
 _THUMOS_TIOUS = tuple(np.round(np.arange(1, 8) * 0.1, 1).tolist())
 # Not rounded: the toolkit's 0.9 is 0.8999999999999999.
 _ACTIVITYNET_TIOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 _THUMOS_AVERAGES = {"0.1:0.5": _THUMOS_TIOUS[:5], "0.3:0.7": _THUMOS_TIOUS[2:], "0.1:0.7": _THUMOS_TIOUS}
-_AVERAGES = {
-    "reference": _THUMOS_AVERAGES,
-    "thumos14": _THUMOS_AVERAGES,
-    "activitynet": {"0.5:0.95": _ACTIVITYNET_TIOUS},
-}
 
-
-@dataclass(frozen=True)
-class LocalizationResult:
-    """Average precisions of one set of detections under one protocol, as fractions from 0 to 1.
-
-    Attributes:
-        protocol: which of `PROTOCOLS` produced the numbers.
-        tious: t thresholds.
-        classes: names of the c scored classes (those with instances), in the order of the ground truth's classes.
-        ap: [t, c] float64, 0 to 1.
-        num_instances: [c] int64.
-        num_detections: [c] int64, detections in scored videos, before anything is done about ambiguous intervals.
-        notes: what was ignored, and other facts without which the numbers mislead; one line each.
-    """
-
-    protocol: str
-    tious: tuple[float, ...]
-    classes: tuple[str, ...]
-    ap: np.ndarray
-    num_instances: np.ndarray
-    num_detections: np.ndarray
-    notes: tuple[str, ...]
-
-    @property
-    def map(self) -> np.ndarray:
-        """[t] float64, 0 to 1: mean over the scored classes, each with the same weight."""
-        return np.asarray(self.ap.mean(axis=1))
-
-    @property
-    def averages(self) -> dict[str, float]:
-        """The protocol's averages of `map` over thresholds, by name ("0.1:0.5"); those whose thresholds are all here.
-
-        THUMOS14's (also of "reference"): 0.1:0.5, 0.3:0.7, 0.1:0.7 in steps of 0.1. ActivityNet's: 0.5:0.95 in
-        steps of 0.05.
-        """
-        return {name: float(self.map[rows].mean()) for name, rows in average_rows(self.protocol, self.tious).items()}
-
-
-def average_rows(protocol: str, tious: Sequence[float]) -> dict[str, np.ndarray]:
-    """Positions in `tious` of the thresholds of each average that the protocol has, where all of them are there."""
-    rows = {}
-    for name, wanted in _AVERAGES[protocol].items():
-        near = np.isclose(np.asarray(tious)[:, None], np.asarray(wanted), rtol=0, atol=1e-9)  # [t, wanted]
-        if near.any(axis=0).all():
-            rows[name] = near.argmax(axis=0)
-    return rows
-
-
-def localization_result(matches: Matches) -> LocalizationResult:
-    """The average precisions that follow from a protocol's decisions."""
-    labels = matches.scored_labels
-    return LocalizationResult(
-        protocol=matches.protocol,
-        tious=matches.tious,
-        classes=tuple(matches.classes[label] for label in labels),
-        ap=matches.ap(),
-        num_instances=np.bincount(matches.instance_label, minlength=len(matches.classes))[labels],
-        num_detections=matches.num_detections[labels],
-        notes=matches.notes,
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        # The public 3C-Net code.
+        Protocol(
+            name="reference",
+            match=match_reference,
+            tious=_THUMOS_TIOUS,
+            main_tiou=0.5,
+            averages=_THUMOS_AVERAGES,
+            brief_tious=_THUMOS_TIOUS[::2],
+            annotated_videos_only=True,
+            needs_grid=True,
+        ),
+        # The THUMOS14 evaluation kit of 2015.
+        Protocol(
+            name="thumos14",
+            match=match_thumos14,
+            tious=_THUMOS_TIOUS,
+            main_tiou=0.5,
+            averages=_THUMOS_AVERAGES,
+            brief_tious=_THUMOS_TIOUS[::2],
+            interpolated=False,
+        ),
+        # The ActivityNet toolkit.
+        Protocol(
+            name="activitynet",
+            match=match_activitynet,
+            tious=_ACTIVITYNET_TIOUS,
+            main_tiou=0.5,
+            averages={"0.5:0.95": _ACTIVITYNET_TIOUS},
+            average_selects=True,  # as in the public 3C-Net code
+            brief_tious=(0.5, 0.75, 0.95),
+            edges=ACTIVITYNET_EDGES,
+        ),
     )
+}
+DEFAULT_PROTOCOL = "thumos14"
 
 
-def evaluate_localization(
-    protocol: str,
-    ground_truth: GroundTruth,
-    detections: Detections,
-    *,
-    time_base: TimeBase = _THUMOS14_TIME_BASE,
-    tious: Sequence[float] | None = None,
-) -> LocalizationResult:
-    """Scores detections under one protocol: `localization_result(match_localization(...))`, which see."""
-    return localization_result(match_localization(protocol, ground_truth, detections, time_base=time_base, tious=tious))
-
-
-def match_localization(
-    protocol: str,
-    ground_truth: GroundTruth,
-    detections: Detections,
-    *,
-    time_base: TimeBase = _THUMOS14_TIME_BASE,
-    tious: Sequence[float] | None = None,
-) -> Matches:
-    """Decides under one protocol which detection finds which instance.
-
-    Detections in videos that `ground_truth.video_ids` does not list, and of classes of which there is no instance, are
-    ignored and counted in the notes (the ActivityNet toolkit stops with a KeyError at such a class).
-
-    Args:
-        protocol: "reference", "thumos14" or "activitynet", as `rules.match_reference`, `rules.match_thumos14` and
-            `rules.match_activitynet` specify them.
-        ground_truth: m instances in seconds; its order is the order of annotation.
-        detections: n detections in seconds, `label` indexing `ground_truth.classes`; its order decides ties.
-        time_base: the segment grid of "reference"; the others do not look at it.
-        tious: thresholds, in (0, 1]; by default the protocol's own.
+def add_protocol(protocol: Protocol) -> None:
+    """Makes a protocol known to every flag, table, chart and selection.
 
     Raises:
-        UserError: unknown protocol; a threshold out of range; no instances at all; in either input a class id out of
-            range, a time that is not finite or an end before its start; a score that is not finite.
+        UserError: there is one of that name.
     """
+    if protocol.name in PROTOCOLS:
+        raise UserError(
+            f"There is a protocol {protocol.name!r} already; expected a name other than {', '.join(PROTOCOLS)}, so "
+            "that numbers say what produced them. Choose another name."
+        )
+    PROTOCOLS[protocol.name] = protocol
+
+
+def find_protocol(protocol: str | Protocol) -> Protocol:
+    """The protocol of that name; a protocol itself is handed back.
+
+    Raises:
+        UserError: unknown name.
+    """
+    if isinstance(protocol, Protocol):
+        return protocol
     if protocol not in PROTOCOLS:
         raise UserError(
-            f"Protocol {protocol!r} is unknown; expected one of {', '.join(PROTOCOLS)}. Choose one of them."
+            f"Protocol {protocol!r} is unknown; expected one of {', '.join(PROTOCOLS)}. Choose one of them, or name "
+            "the module that adds it with --extensions."
         )
-    default = _ACTIVITYNET_TIOUS if protocol == "activitynet" else _THUMOS_TIOUS
-    thresholds = default if tious is None else tuple(float(threshold) for threshold in tious)
-    if not thresholds or not all(0 < threshold <= 1 for threshold in thresholds):
-        raise UserError(f"tIoU thresholds are {list(thresholds)}; expected at least one, all in (0, 1]. Correct them.")
-    check_ground_truth(ground_truth)
-    check_detections(detections, len(ground_truth.classes))
-    scored, kept, notes = scored_detections(ground_truth, detections, annotated_videos_only=protocol == "reference")
-
-    if protocol == "reference":
-        matches = match_reference(ground_truth, scored, np.array(thresholds), time_base)
-    elif protocol == "thumos14":
-        matches = match_thumos14(ground_truth, scored, np.array(thresholds))
-    else:
-        matches = match_activitynet(ground_truth, scored, np.array(thresholds))
-    return replace(matches, source=kept[matches.source], notes=notes + matches.notes)
+    return PROTOCOLS[protocol]

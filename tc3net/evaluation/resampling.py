@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tc3net.common.errors import UserError
-from tc3net.evaluation.matches import Matches
-from tc3net.evaluation.protocols import average_rows
+from tc3net.evaluation.localization import Matches
+from tc3net.evaluation.protocols import find_protocol
 
 _RESAMPLES_AT_ONCE = 1000  # bounds the memory: resamples x true positives of a class
 
@@ -132,11 +132,8 @@ class Bootstrap:
     @property
     def averages(self) -> dict[str, np.ndarray]:
         """[b] by name ("0.1:0.5")."""
-        return {name: self.map[:, rows].mean(axis=1) for name, rows in average_rows(self.protocol, self.tious).items()}
-
-    def ap_interval(self) -> np.ndarray:
-        """[2, t, c], over the resamples that hold an instance of the class."""
-        return percentile_interval(self.ap, self.confidence)
+        rows_of = find_protocol(self.protocol).average_rows(self.tious)
+        return {name: self.map[:, rows].mean(axis=1) for name, rows in rows_of.items()}
 
     def map_interval(self) -> np.ndarray:
         """[2, t]."""

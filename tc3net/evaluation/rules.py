@@ -1,25 +1,56 @@
-"""The three localization protocols, each specified down to its ties: which detections count, who finds whom, which AP.
+"""The rules of the localization protocols, each specified down to its ties: which detections count, who finds whom.
 
 Common to all: the score ranks the detections of a class over all videos; a class with instances but without detections
 has AP 0; a class without instances has no AP and no part in the mean; a video without detections adds only missed
 instances; every instance can be found once, so of several detections of it one is a true positive; exactly duplicated
 instances are separate instances, each of which needs its own detection; exactly duplicated detections are separate
-detections. The functions expect what `inputs.py` has checked and selected: detections of classes without instances,
+detections. The functions expect what `checks.py` has checked and selected: detections of classes without instances,
 and in videos without ground truth, no longer occur.
+
+A rule decides who finds whom, nothing else. Which thresholds there are, which average precision follows and which
+videos are scored is stated as data by the `Protocol` that names the rule (`protocols.py`); the docstrings here specify
+these too, since they are parts of what a source does.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from tc3net.data.timebase import TimeBase
 from tc3net.evaluation.checks import counted
-from tc3net.evaluation.matches import Matches
 from tc3net.evaluation.matching import Intervals, Pairs, match_by_instance, match_by_score, pair_up, touches_any
 from tc3net.intervals.columns import Detections, GroundTruth
 
 
-def match_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, time_base: TimeBase) -> Matches:
+@dataclass(frozen=True)
+class Decisions:
+    """What a rule decides about n ranked detections and m instances, at t thresholds.
+
+    Attributes:
+        order: [n] int64, positions of the ranked detections in the list that was given, the best-ranked first; what is
+            not in it is removed.
+        detections: n intervals in that order, by video, in the rule's unit (seconds, or whole segments).
+        instances: m intervals in the order of annotation, by video, in the same unit.
+        found: [t, n] int64, the instance that each detection found, -1 for none.
+        ignored: [n] bool, counts as nothing where it found no instance; None: no detection does.
+        strict: a match needs tIoU > threshold, not >=.
+        spanning: how the union is computed, see `tc3net.evaluation.tiou`.
+        notes: what a reader must know about these decisions; one line each.
+    """
+
+    order: np.ndarray
+    detections: Intervals
+    instances: Intervals
+    found: np.ndarray
+    ignored: np.ndarray | None = None
+    strict: bool = False
+    spanning: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def match_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, grid: TimeBase) -> Decisions:
     """The protocol "reference": the evaluator of the public 3C-Net code (`detectionMAP.py`).
 
     - Videos: those with at least one instance, of whatever class. Others are not scored (the caller removes them).
@@ -41,20 +72,20 @@ def match_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, ti
         truth: m checked instances.
         found: n selected detections.
         tious: [t] thresholds, in (0, 1].
-        time_base: the segment grid.
+        grid: the segment grid.
     """
-    instances = Intervals(truth.video, time_base.grid_index(truth.start_s), time_base.grid_index(truth.end_s))
-    detections = Intervals(found.video, time_base.grid_index(found.start_s), time_base.grid_index(found.end_s))
+    instances = Intervals(truth.video, grid.grid_index(truth.start_s), grid.grid_index(truth.end_s))
+    detections = Intervals(found.video, grid.grid_index(found.start_s), grid.grid_index(found.end_s))
     ambiguous = Intervals(
         truth.ambiguous_video,
-        time_base.grid_index(truth.ambiguous_start_s),
-        time_base.grid_index(truth.ambiguous_end_s),
+        grid.grid_index(truth.ambiguous_start_s),
+        grid.grid_index(truth.ambiguous_end_s),
     )
     removed = touches_any(detections, ambiguous)
     order = np.argsort(-found.score, kind="stable")
     order = order[~removed[order]]
     ranked = detections.at(order)
-    pairs = _pairs(truth, found, instances, ranked, order, tious)
+    pairs = pairs_of_class(truth, found, instances, ranked, order, tious)
 
     notes = []
     if removed.any():
@@ -62,14 +93,11 @@ def match_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, ti
     empty = instances.end == instances.start
     if empty.any():
         notes.append(f"{counted(empty.sum(), 'instance')} empty on the segment grid: counted, but cannot be found")
-    return _matches(
-        "reference", truth, found, tious=tious, order=order, ranked=ranked, instances=instances,
-        matched=match_by_score(pairs, tious, last_instance_wins=False), scored_videos=np.unique(truth.video),
-        notes=notes,
-    )  # fmt: skip
+    matched = match_by_score(pairs, tious, last_instance_wins=False)
+    return Decisions(order, ranked, instances, matched, notes=tuple(notes))
 
 
-def match_thumos14(truth: GroundTruth, found: Detections, tious: np.ndarray) -> Matches:
+def match_thumos14(truth: GroundTruth, found: Detections, tious: np.ndarray, grid: TimeBase) -> Decisions:
     """The protocol "thumos14": the official THUMOS14 evaluation kit, release of 2015 (`TH14evalDet_Updated.m`).
 
     - Videos: all of the ground truth; in those without instances every detection is a false positive.
@@ -88,25 +116,26 @@ def match_thumos14(truth: GroundTruth, found: Detections, tious: np.ndarray) -> 
         truth: m checked instances.
         found: n selected detections.
         tious: [t] thresholds, in (0, 1].
+        grid: not looked at.
     """
+    del grid
     instances = Intervals(truth.video, truth.start_s, truth.end_s)
     detections = Intervals(found.video, found.start_s, found.end_s)
     excused = touches_any(detections, _ambiguous(truth))
     order = np.argsort(-found.score, kind="stable")
     ranked = detections.at(order)
-    pairs = _pairs(truth, found, instances, ranked, order, tious, spanning=True)
+    pairs = pairs_of_class(truth, found, instances, ranked, order, tious, spanning=True)
 
     notes = []
     if excused.any():
         notes.append(f"{counted(excused.sum(), 'detection')} touching an ambiguous interval: ignored where unmatched")
-    return _matches(
-        "thumos14", truth, found, tious=tious, order=order, ranked=ranked, instances=instances,
-        matched=match_by_instance(pairs, tious), scored_videos=np.arange(len(truth.video_ids)),
-        ignored=excused[order], interpolated=False, strict=True, spanning=True, notes=notes,
+    return Decisions(
+        order, ranked, instances, match_by_instance(pairs, tious),
+        ignored=excused[order], strict=True, spanning=True, notes=tuple(notes),
     )  # fmt: skip
 
 
-def match_activitynet(truth: GroundTruth, found: Detections, tious: np.ndarray) -> Matches:
+def match_activitynet(truth: GroundTruth, found: Detections, tious: np.ndarray, grid: TimeBase) -> Decisions:
     """The protocol "activitynet": the ActivityNet toolkit (`eval_detection.py`).
 
     - Videos: all of the ground truth; in those without instances every detection is a false positive.
@@ -124,21 +153,20 @@ def match_activitynet(truth: GroundTruth, found: Detections, tious: np.ndarray) 
         truth: m checked instances.
         found: n selected detections.
         tious: [t] thresholds, in (0, 1].
+        grid: not looked at.
     """
+    del grid
     instances = Intervals(truth.video, truth.start_s, truth.end_s)
     detections = Intervals(found.video, found.start_s, found.end_s)
     order = np.argsort(found.score, kind="stable")[::-1]
     ranked = detections.at(order)
-    pairs = _pairs(truth, found, instances, ranked, order, tious)
+    pairs = pairs_of_class(truth, found, instances, ranked, order, tious)
 
     notes = []
     if len(truth.ambiguous_video):
         notes.append(f"{counted(len(truth.ambiguous_video), 'ambiguous interval')} unused: the protocol has none")
-    return _matches(
-        "activitynet", truth, found, tious=tious, order=order, ranked=ranked, instances=instances,
-        matched=match_by_score(pairs, tious, last_instance_wins=True), scored_videos=np.arange(len(truth.video_ids)),
-        notes=notes,
-    )  # fmt: skip
+    matched = match_by_score(pairs, tious, last_instance_wins=True)
+    return Decisions(order, ranked, instances, matched, notes=tuple(notes))
 
 
 def _ambiguous(truth: GroundTruth) -> Intervals:
@@ -146,7 +174,7 @@ def _ambiguous(truth: GroundTruth) -> Intervals:
     return Intervals(truth.ambiguous_video, truth.ambiguous_start_s, truth.ambiguous_end_s)
 
 
-def _pairs(
+def pairs_of_class(
     truth: GroundTruth,
     found: Detections,
     instances: Intervals,
@@ -172,48 +200,4 @@ def _pairs(
         instances._replace(group=instances.group * num_classes + truth.label),
         spanning=spanning,
         at_least=float(tious.min()),
-    )
-
-
-def _matches(
-    protocol: str,
-    truth: GroundTruth,
-    found: Detections,
-    *,
-    tious: np.ndarray,
-    order: np.ndarray,
-    ranked: Intervals,
-    instances: Intervals,
-    matched: np.ndarray,
-    scored_videos: np.ndarray,
-    ignored: np.ndarray | None = None,
-    interpolated: bool = True,
-    strict: bool = False,
-    spanning: bool = False,
-    notes: list[str],
-) -> Matches:
-    """Puts together what a protocol decided; see `Matches`."""
-    return Matches(
-        protocol=protocol,
-        tious=tuple(tious.tolist()),
-        classes=truth.classes,
-        video_ids=truth.video_ids,
-        scored_videos=scored_videos,
-        source=order,
-        video=ranked.group,
-        label=found.label[order],
-        start=ranked.start,
-        end=ranked.end,
-        score=found.score[order],
-        found=matched,
-        ignored=np.zeros(len(order), bool) if ignored is None else ignored,
-        instance_video=instances.group,
-        instance_label=truth.label,
-        instance_start=instances.start,
-        instance_end=instances.end,
-        num_detections=np.bincount(found.label, minlength=len(truth.classes)),
-        interpolated=interpolated,
-        strict=strict,
-        spanning=spanning,
-        notes=tuple(notes),
     )

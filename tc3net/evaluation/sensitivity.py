@@ -1,10 +1,9 @@
 """Which instances are found well: scores and miss rates by length, coverage and crowding, as in DETAD (ECCV 2018).
 
 Three characteristics of an instance: its *length* in seconds, its *coverage* (length over the video's duration), and
-the number of *instances* of its class in its video. Bucket edges are DETAD's, for THUMOS14 under the protocols
-thumos14 and reference, for ActivityNet under activitynet. A bucket holds values above its lower edge up to and
-including its upper one; the first also holds its lower edge (instances of length 0), the last is open (instances that
-end after their video).
+the number of *instances* of its class in its video. Bucket edges are the protocol's: DETAD's, for the data set that the
+protocol was made for. A bucket holds values above its lower edge up to and including its upper one; the first also
+holds its lower edge (instances of length 0), the last is open (instances that end after their video).
 
 - mAP_N of a bucket: the class's instances in the bucket are the positives; detections that found another instance of
   the class are taken out, all false positives stay. AP is DETAD's normalized one with N = instances / classes of the
@@ -20,16 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tc3net.evaluation.average_precision import normalized_average_precision
-from tc3net.evaluation.matches import Matches
+from tc3net.evaluation.localization import Matches
+from tc3net.evaluation.protocols import find_protocol
 from tc3net.intervals.columns import GroundTruth
 
 _FIVE, _FOUR = ("XS", "S", "M", "L", "XL"), ("XS", "S", "M", "L")
-_THUMOS_EDGES = {"length": (3, 6, 12, 18), "coverage": (0.02, 0.04, 0.06, 0.08), "instances": (1, 40, 80)}
-_EDGES: dict[str, dict[str, tuple[float, ...]]] = {
-    "thumos14": _THUMOS_EDGES,
-    "reference": _THUMOS_EDGES,
-    "activitynet": {"length": (30, 60, 120, 180), "coverage": (0.2, 0.4, 0.6, 0.8), "instances": (1, 4, 8)},
-}
 _UNITS = {
     "length": "length [s]",
     "coverage": "length / video duration [%]",
@@ -103,7 +97,7 @@ def analyse_sensitivity(matches: Matches, truth: GroundTruth, duration_s: np.nda
     overall, overall_missed = _by_bucket(matches, missed, everything, 1)
     characteristics = []
     for name, values in characteristic_values(truth, duration_s).items():
-        edges = _EDGES[matches.protocol][name]
+        edges = find_protocol(matches.protocol).edges[name]
         known = np.isfinite(values)
         bucket = np.where(known, np.searchsorted(edges, np.where(known, values, 0), side="left"), -1)
         number = len(edges) + 1

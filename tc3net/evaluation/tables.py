@@ -15,7 +15,7 @@ from typing import Any, Union
 import numpy as np
 
 from tc3net.evaluation.classification import ClassificationResult
-from tc3net.evaluation.protocols import LocalizationResult
+from tc3net.evaluation.localization import LocalizationResult
 from tc3net.evaluation.resampling import Bootstrap
 
 Cell = Union[str, int, float, None]

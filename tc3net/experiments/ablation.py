@@ -15,7 +15,8 @@ import matplotlib
 import numpy as np
 
 from tc3net.common.files import atomic_path, write_json
-from tc3net.results.assessment import selection_tag
+from tc3net.evaluation import find_protocol
+from tc3net.results.assessment import map_tag, selection_tag
 from tc3net.results.folder import write_text
 
 matplotlib.use("Agg")  # files only: no display is needed, and none is opened
@@ -53,14 +54,14 @@ VARIANTS = {
     "no-negative-count": Variant("no negative count term", ("--count_negative_weight=0",), -1.5),
     "absolute-count-error": Variant("absolute count error", ("--count_error=absolute",), -1.2),
 }
-_TIOUS = {"activitynet": (0.5, 0.75, 0.95)}
-_AVERAGE = {"activitynet": "0.5:0.95", "thumos14": "0.1:0.7", "reference": "0.1:0.7"}
 
 
 def columns(protocol: str) -> dict[str, str]:
     """The numbers of the table: heading -> name among an assessment's scalars."""
-    found = {f"@{tiou:g}": f"{protocol}/mAP@{tiou:.2f}" for tiou in _TIOUS.get(protocol, (0.1, 0.3, 0.5, 0.7))}
-    found[f"@{_AVERAGE[protocol]}"] = f"{protocol}/mAP@{_AVERAGE[protocol]}"
+    of = find_protocol(protocol)
+    found = {f"@{tiou:g}": map_tag(of.name, tiou) for tiou in of.brief_tious or of.tious}
+    if of.main_average is not None:
+        found[f"@{of.main_average}"] = map_tag(of.name, of.main_average)
     return {**found, "classification": "classification/mAP"}
 
 

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from tc3net.common.errors import UserError
-from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
-from tc3net.evaluation import Bootstrap, Matches, match_localization
+from tc3net.evaluation import Bootstrap, Matches, find_protocol, match_localization
 from tc3net.evaluation.resampling import resampled_ap
 from tc3net.inference.raw_scores import RawScores
-from tc3net.results.assessment import segment_grid
+from tc3net.results.assessment import grid_for
 from tc3net.results.sources import annotated_videos
 
 Alternatives = tuple[dict[str, Any], ...]
@@ -115,7 +114,8 @@ class Trial:
         config: the setting.
         value: the objective on all videos, 0 to 1.
         without: [G], the objective without each group of videos.
-        numbers: mAP@0.5 and the average mAP on all videos, by name.
+        numbers: on all videos, by name: the mAP at the protocol's main tIoU ("map50" for 0.5), and its main average
+            ("average").
         accepted: whether it took the incumbent's place.
     """
 
@@ -140,20 +140,20 @@ class Objective:
     Args:
         scores: raw scores; several (of models that were each trained without their videos) count equally.
         protocol: of the mAP.
-        objective: "map50", the mAP at tIoU 0.5; "average", over the protocol's widest range; "both", their mean.
+        objective: "map50", the mAP at the protocol's main tIoU (0.5 in those of the package); "average", its main
+            average, or the mean over its thresholds where it names none; "both", their mean.
         groups: number of groups that the annotated videos of each file are divided into, in turn; half their number
             where that is less.
 
     Raises:
-        UserError: fewer than 4 annotated videos; different time bases under "reference".
+        UserError: unknown protocol; fewer than 4 annotated videos; different time bases where it needs a grid.
     """
 
     def __init__(self, scores: Sequence[RawScores], protocol: str, objective: str, groups: int = 10) -> None:
-        self.scores, self.protocol, self.groups = scores, protocol, groups
+        self.scores, self.protocol, self.groups = scores, find_protocol(protocol), groups
         self.columns = {"map50": [0], "average": [1], "both": [0, 1]}[objective]
-        self.grids = [
-            segment_grid(annotated_videos(part)) if protocol == "reference" else TimeBase() for part in scores
-        ]
+        self.names = (f"map{100 * self.protocol.main_tiou:g}", "average")
+        self.grids = [grid_for(annotated_videos(part), [protocol]) for part in scores]
         for part in scores:
             if len(part.ground_truth.video_ids) < 4:
                 raise UserError(
@@ -162,14 +162,14 @@ class Objective:
                 )
 
     def _numbers(self, matches: Matches) -> np.ndarray:
-        """[1 + groups, 2]: mAP@0.5 and average mAP of all videos, then without each group."""
+        """[1 + groups, 2]: mAP at the main tIoU and main average of all videos, then without each group."""
         videos = len(matches.scored_videos)
         count = min(self.groups, max(videos // 2, 1))
         left_out = np.arange(videos) % count == np.arange(count)[:, np.newaxis]
         weights = np.concatenate([np.ones((1, videos)), 1.0 - left_out])
         result = Bootstrap(matches.protocol, matches.tious, 0.0, 0, resampled_ap(matches, weights))
-        average = list(result.averages.values())[-1]  # the last is the protocol's widest range
-        return np.stack([result.map[:, matches.tious.index(0.5)], average], axis=1)
+        average = result.averages.get(self.protocol.main_average or "", result.map.mean(axis=1))
+        return np.stack([result.map[:, self.protocol.main_row(matches.tious)], average], axis=1)
 
     def __call__(self, config: DetectionConfig) -> Trial:
         """Detects and evaluates."""
@@ -184,8 +184,8 @@ class Objective:
         without = [  # the mean over the files when one group of one file is missing
             full + (left - value[0]) / len(values) for value in values for left in value[1:]
         ]
-        at_half, average = np.mean([part[0] for part in numbers], axis=0)
-        return Trial(config, full, np.array(without), {"map50": float(at_half), "average": float(average)})
+        shown = np.mean([part[0] for part in numbers], axis=0).tolist()
+        return Trial(config, full, np.array(without), dict(zip(self.names, shown)))
 
 
 def search(

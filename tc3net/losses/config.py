@@ -1,11 +1,8 @@
-"""Every choice of the three losses (Eq. 1-10), in one frozen, validated dataclass; docs/training.md lists them."""
+"""Every choice of the three losses (Eq. 1-10), in one frozen, validated dataclass; configs/ has the paper's values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import tensorflow as tf
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
@@ -17,7 +14,7 @@ MAX_SMOOTHING, MAX_LENGTH = 16, 64  # bounds on the size of the graph
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Choices of Eq. 1-10. Defaults are the paper's for THUMOS14; BUILD_NOTES.md lists the reference code's."""
+    """Choices of Eq. 1-10. Defaults are the paper's for THUMOS14; docs/training.md lists the reference code's."""
 
     alpha: float = option(1e-3, "Weight of the center loss (Eq. 1); 0 switches it off, centers included.")
     beta: float = option(1.0, "Weight of the counting loss (Eq. 1); 0 switches it off. ActivityNet 1.2: 0.1.")
@@ -120,24 +117,3 @@ class LossConfig:
         if self.alpha == 0:
             return ()
         return STREAMS if self.center_streams == "both" else (self.center_streams,)
-
-    def count_share(self, step: Any) -> Any:
-        """How much of its full weight the counting loss has at a step (from 0): 1.0, or a scalar tensor.
-
-        0 before `count_start_step` S, then min(1, (t - S + 1) / (count_ramp_steps + 1)).
-        """
-        if self.count_start_step == 0 and self.count_ramp_steps == 0:
-            return 1.0
-        done = tf.cast(step, tf.float32) - self.count_start_step + 1.0
-        return tf.clip_by_value(done / (self.count_ramp_steps + 1.0), 0.0, 1.0)
-
-    def coefficient(self, name: str) -> float:
-        """Factor of a term in the whole loss (Eq. 1, Eq. 10), by the term's name, such as `center_rgb`.
-
-        The counting terms' is the one at full weight; `count_share` tells how much of it acts.
-        """
-        if name.startswith("center"):
-            return self.alpha
-        if name.startswith("count"):
-            return self.beta * (self.count_negative_weight if name == "count_negative" else 1.0)
-        return 1.0

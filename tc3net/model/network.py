@@ -1,12 +1,13 @@
 """3C-Net (Sec. 3.1, Fig. 2) as a Keras model on ragged batches, and the step that trains it.
 
-`ThreeCNet` knows how its parts fit together: two streams give T-CAMs, `tc3net.losses` gives the terms,
-`tc3net.losses.center_update` moves the centers. It knows no formula of its own. It works in `fit`, and in
+`ThreeCNet` knows how its parts fit together: two streams give T-CAMs, heads add to them, and the terms of an objective
+make the loss and move the centers. It knows no formula of its own. It works in `fit`, and in
 `tc3net.training.trainer`, which calls the same `update`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,11 @@ from tc3net import losses
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.common.stack import build_optimizer, learning_rate_of, tf_variable
-from tc3net.losses.center_update import update_centers
 from tc3net.losses.config import STREAMS as STREAMS
-from tc3net.model.checks import check_batch_features, check_ownership
+from tc3net.model.checks import check_batch_features
+from tc3net.model.heads import Head, NetworkShape, heads_as_dict, heads_from_dict, make_heads
 from tc3net.model.streams import FusedTcam, Stream
+from tc3net.model.variables import check_ownership, named_variables
 from tc3net.ops.ragged import with_row_ids
 from tc3net.optimization.averaging import OptimizerAverage, WeightAverage, make_average
 from tc3net.optimization.optimizers import OptimizerConfig, add_l2, clip_shares, make_optimizer
@@ -64,6 +66,7 @@ class ThreeCNet(keras.Model):
         num_classes: C.
         feature_dim: D of one stream.
         config: architecture choices.
+        heads: what else belongs to the network (`tc3net.model.heads`).
         seed: seed of the initial weights and of dropout. The dropout mask of a step depends on (seed, step) alone.
     """
 
@@ -73,6 +76,7 @@ class ThreeCNet(keras.Model):
         feature_dim: int = 1024,
         config: ModelConfig = ModelConfig(),
         seed: int = 0,
+        heads: tuple[Head, ...] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,7 +99,10 @@ class ThreeCNet(keras.Model):
             )
             for name in STREAMS
         }
+        self.head_choices = heads_as_dict(heads)
+        self.heads = make_heads(heads, NetworkShape(num_classes, feature_dim, seed))
         self.loss_config = losses.LossConfig()
+        self.objective = losses.make_objective(self.loss_config)
         self.weight_decay = self.clip_norm = 0.0
         self.average: WeightAverage | OptimizerAverage | None = None
         for stream in self.streams.values():
@@ -110,12 +117,14 @@ class ThreeCNet(keras.Model):
             "feature_dim": self.feature_dim,
             "config": vars(self.config),
             "seed": self.seed,
+            "heads": dict(self.head_choices),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ThreeCNet:
         """Inverse of `get_config`."""
-        return cls(**{**config, "config": ModelConfig(**config["config"])})
+        heads = heads_from_dict(config.get("heads", {}))
+        return cls(**{**config, "config": ModelConfig(**config["config"]), "heads": heads})
 
     def call(self, features: tf.RaggedTensor, training: bool = False, step: Any = 0) -> dict[str, tf.RaggedTensor]:
         """Forward pass; see the class for shapes.
@@ -140,6 +149,8 @@ class ThreeCNet(keras.Model):
             outputs[f"tcam_{name}"] = features.with_flat_values(tcam)
         fused = self.fusion(tcams, row_ids=features.value_rowids())
         outputs["tcam_fused"] = features.with_flat_values(fused)
+        for head in self.heads.values():
+            outputs.update(head(dict(outputs), training=training, step=step))
         return outputs
 
     def compile(
@@ -147,6 +158,7 @@ class ThreeCNet(keras.Model):
         optimizer: Any = None,
         *,
         loss_config: losses.LossConfig = losses.LossConfig(),
+        terms: Sequence[losses.LossTerm] = (),
         weight_decay: float = OptimizerConfig.weight_decay,
         clip_norm: float = 0.0,
         ema_decay: float = 0.0,
@@ -157,12 +169,14 @@ class ThreeCNet(keras.Model):
         Args:
             optimizer: a Keras optimizer (or its name); default: the paper's Adam.
             loss_config: choices of Eq. 1-10.
+            terms: further terms of the loss (`tc3net.losses.add_term`).
             weight_decay: L2, added to the gradient.
             clip_norm: largest global norm of the loss's gradient (before L2 is added); 0: no clipping.
             ema_decay: decay of the moving average of the weights, `average`; 0: none.
             **kwargs: passed to `keras.Model.compile`.
         """
         self.loss_config, self.weight_decay, self.clip_norm = loss_config, weight_decay, clip_norm
+        self.objective = losses.make_objective(loss_config, terms)
         # XLA needs static shapes; a ragged batch has none.
         super().compile(optimizer=optimizer or make_optimizer(), **{"jit_compile": False, **kwargs})
         # Built here, inside the strategy's scope: a restored checkpoint finds the optimizer's slots, and no
@@ -187,101 +201,52 @@ class ThreeCNet(keras.Model):
 
         The names do not depend on Keras's version or on the order of creation.
         """
-        named = {f"centers_{name}": variable for name, variable in self.centers.items()}
-        for name, stream in self.streams.items():
-            for layer in (stream.fc1, stream.fc2, stream.classifier):
-                named[f"{name}_{layer.name}_kernel"] = layer.kernel
-                named[f"{name}_{layer.name}_bias"] = layer.bias
-        for name, variable in zip(STREAMS, self.fusion.weights_by_stream):
-            named[f"fusion_weight_{name}"] = variable
-        if self.config.temporal_conv:
-            named["fusion_temporal_kernel"] = self.fusion.kernel
-        return {name: tf_variable(variable) for name, variable in named.items()}
+        return named_variables(self)
 
     def network_variables(self) -> dict[str, tf.Variable]:
-        """`named_variables` without the centers: what the optimizer moves, and all that inference needs."""
-        centers = {f"centers_{name}" for name in self.centers}
-        return {name: variable for name, variable in self.named_variables().items() if name not in centers}
+        """Those of `named_variables` that the optimizer moves."""
+        trained = {tf_variable(variable).ref() for variable in self.trainable_variables}
+        return {name: variable for name, variable in self.named_variables().items() if variable.ref() in trained}
 
     def term_names(self) -> tuple[str, ...]:
         """Names of what `update` reports, in order: the loss, then its terms."""
-        names = ["loss", *(f"classification_{name}" for name in self.loss_config.classified)]
-        names += [f"center_{name}" for name in self.loss_config.centered]
-        if self.loss_config.beta > 0:
-            names += ["count_positive", "count_negative"]
-        return tuple(names)
+        return (losses.LOSS, *self.objective.names)
 
-    def _weight_of(self, name: str, step: tf.Tensor) -> Any:
-        """Factor of a term in the loss of a training step."""
-        weight = self.loss_config.coefficient(name)
-        return weight * self.loss_config.count_share(step) if name.startswith("count") else weight
-
-    def loss_terms(
-        self, batch: Batch, outputs: dict[str, tf.RaggedTensor], step: Any
-    ) -> tuple[dict[str, losses.Term], dict[str, losses.CenterTerm]]:
-        """All terms of Eq. 1 of this replica's batch, unnormalised.
+    def loss_inputs(self, batch: Batch, outputs: dict[str, tf.RaggedTensor], step: Any) -> losses.LossInputs:
+        """What the terms of the objective read.
 
         Args:
             batch: `labels` [N, C], `counts` [N, C], `counts_known` [N, C] bool, `full_length` [N] bool.
             outputs: what `call` returned.
             step: training step.
-
-        Returns:
-            The terms by name, and the center terms by stream (empty where alpha is 0).
         """
-        config = self.loss_config
-        terms: dict[str, losses.Term] = {}
-        centers: dict[str, losses.CenterTerm] = {}
-        for name in config.classified:
-            terms[f"classification_{name}"] = losses.classification_loss(
-                tcam=outputs[f"tcam_{name}"], labels=batch["labels"], top_k_divisor=config.top_k_divisor
-            )
-        for name in config.centered:
-            centers[name] = losses.center_loss(
-                features=outputs[f"features_{name}"],
-                tcam=outputs[f"tcam_{name}"],
-                labels=batch["labels"],
-                centers=tf.convert_to_tensor(self.centers[name]),
-                use_multi_label=tf.cast(step, tf.int64) >= config.center_multi_label_from_step,
-                config=config,
-            )
-            terms[f"center_{name}"] = centers[name].term
-        if config.beta > 0:
-            terms["count_positive"], terms["count_negative"] = losses.count_loss(
-                tcam=outputs["tcam_fused"],
-                counts=batch["counts"],
-                counts_known=batch["counts_known"],
-                full_length=batch["full_length"],
-                config=config,
-            )
-        return terms, centers
+        centers = {name: tf.convert_to_tensor(variable) for name, variable in self.centers.items()}
+        return losses.LossInputs(batch, outputs, centers, step)
 
     def update(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One training step on this replica's share of the global batch; call in replica context.
 
         Args:
-            batch: `features` [N, (s), 2D] ragged and what `loss_terms` reads.
+            batch: `features` [N, (s), 2D] ragged and what `loss_inputs` reads.
 
         Returns:
             Scalars over the *global* batch, the same on every replica: `loss` (Eq. 1, weighted) and each term
-            unweighted, by the names of `term_names`; `count_videos`, how many videos the count terms saw;
-            `segments`, how many rows the batch had;
-            `learning_rate`; `gradient_norm`, global, of the loss alone and before clipping; and where there is a
-            center loss `center_norm_<stream>`, the centers' mean length.
+            unweighted, by the names of `term_names`; how many videos the terms saw that not every batch has
+            (`count_videos`); `segments`, how many rows the batch had; `learning_rate`; `gradient_norm`, global, of the
+            loss alone and before clipping; and what terms report of their own (`center_norm_<stream>`).
         """
         replica = tf.distribute.get_replica_context()
         add = tf.distribute.ReduceOp.SUM
         step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
         with tf.GradientTape() as tape:
             outputs = self(batch["features"], training=True, step=step)
-            terms, centers = self.loss_terms(batch, outputs, step)
-            names = list(terms)
-            weights = replica.all_reduce(add, [terms[name].weight for name in names])
-            shares = {  # this replica's share: summed over replicas it is the global value
-                name: tf.math.divide_no_nan(terms[name].total, weight ** terms[name].power)
-                for name, weight in zip(names, weights)
-            }
-            loss = tf.add_n([self._weight_of(name, step) * shares[name] for name in names])
+            inputs = self.loss_inputs(batch, outputs, step)
+            terms = [term.compute(inputs) for term in self.objective.terms]
+            weights = replica.all_reduce(add, [term.weight for term in terms])
+            shares = [  # this replica's share: summed over replicas it is the global value
+                tf.math.divide_no_nan(term.total, weight**term.power) for term, weight in zip(terms, weights)
+            ]
+            loss = self.objective.loss(shares, step)
         variables = self.trainable_variables
         gradients, gradient_norm = clip_shares(tape.gradient(loss, variables), self.clip_norm)
         gradients = add_l2(gradients, variables, self.weight_decay)
@@ -289,27 +254,25 @@ class ThreeCNet(keras.Model):
         self.optimizer.apply_gradients(zip(gradients, variables))
         if self.average is not None:
             self.average.update(step)
-        for name, center in centers.items():
-            update_centers(
-                self.centers[name], center.offset_sum, center.pair_count, self.loss_config.center_learning_rate
-            )
+        reported: dict[str, tf.Tensor] = {}
+        for moving in self.objective.terms:
+            reported.update(moving.after_step(inputs, self.centers))
         segments = tf.cast(tf.shape(batch["features"].flat_values)[0], tf.float32)
-        values = replica.all_reduce(add, [loss, *(shares[name] for name in names), segments])
-        result = dict(zip(("loss", *names, "segments"), values))
-        result["count_videos"] = weights[names.index("count_positive")] if "count_positive" in names else tf.zeros([])
-        result.update(learning_rate=learning_rate, gradient_norm=gradient_norm)
-        for name in centers:
-            result[f"center_norm_{name}"] = tf.reduce_mean(tf.norm(tf.convert_to_tensor(self.centers[name]), axis=1))
+        values = replica.all_reduce(add, [loss, *shares, segments])
+        result = dict(zip((*self.term_names(), "segments"), values))
+        seen_as = self.objective.seen_as
+        result.update({seen_as[name]: w for name, w in zip(self.objective.names, weights) if name in seen_as})
+        result.update(learning_rate=learning_rate, gradient_norm=gradient_norm, **reported)
         return result
 
     def train_step(self, data: Batch) -> dict[str, Any]:
-        """What `fit` calls: `update`, then the running means (the count terms' over full-length batches only)."""
+        """What `fit` calls: `update`, then the running means, each over the batches that have something for it."""
         values = self.update(data)
         # Both weights depend on the batch, also the one that is always 1: a constant would be counted once more when
         # the data ends, because the update does not wait for the batch that never comes.
         some_videos = tf.cast(tf.shape(data["labels"])[0] > 0, tf.float32)
-        some_counts = tf.cast(values["count_videos"] > 0, tf.float32)
+        seen_as = self.objective.seen_as
         for name, tracker in self.loss_trackers.items():
-            weight = some_counts if name.startswith("count") else some_videos
+            weight = tf.cast(values[seen_as[name]] > 0, tf.float32) if name in seen_as else some_videos
             tracker.update_state(values[name], sample_weight=weight)
         return {name: tracker.result() for name, tracker in self.loss_trackers.items()}

@@ -1,10 +1,10 @@
-"""The network's optimizer and its weight decay. The centers' own update: `tc3net.losses.center_update`."""
+"""The network's optimizer and its weight decay. The centers' own update: `tc3net.losses.center`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import keras
@@ -103,16 +103,29 @@ class OptimizerConfig:
                 raise UserError(f"--{name}={getattr(self, name)}; expected 0 or a positive number.")
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"--ema_decay={self.ema_decay}; expected 0 (no average) or a decay below 1, such as 0.999.")
-        kind = kind_of(self.optimizer)
         parse_options(self.optimizer, self.optimizer_options)
-        self._check_wrappers(kind)
+        self._check_wrappers()
         if self.optimizer == "adamw" and self.weight_decay_mode == "l2":
             raise UserError(
                 "--optimizer=adamw with --weight_decay_mode=l2: AdamW is Adam with decoupled decay. Give "
                 "--weight_decay_mode=decoupled, or --optimizer=adam."
             )
 
-    def _check_wrappers(self, kind: Kind) -> None:
+    def check_stack(self) -> None:
+        """Raises UserError where this stack lacks the optimizer or its wrapper; a run of the other one can be read."""
+        kind = kind_of(self.optimizer)
+        if self.wrapped:
+            flag = "lookahead_steps" if self.lookahead_steps else "swa_period"
+            asked = f"--{flag}={getattr(self, flag)}"
+            addons_optimizers(asked, "--ema_decay=0.999")
+            if not kind.legacy_name:
+                usable = ", ".join(name for name, other in OPTIMIZERS.items() if other.legacy_name)
+                raise UserError(
+                    f"{asked} with --optimizer={self.optimizer}: tensorflow-addons cannot wrap it. Choose one of "
+                    f"{usable}, or --ema_decay=0.999 in its place."
+                )
+
+    def _check_wrappers(self) -> None:
         """Raises UserError unless Lookahead and SWA are off, or at most one of them can act."""
         for name in ("lookahead_steps", "swa_period", "swa_start"):
             if getattr(self, name) < 0:
@@ -125,14 +138,6 @@ class OptimizerConfig:
         chosen = [f"--{name}={getattr(self, name)}" for name in averaging if getattr(self, name)]
         if len(chosen) > 1:
             raise UserError(f"{' with '.join(chosen)}: each gives the weights to evaluate. Choose one of them.")
-        if self.wrapped:
-            addons_optimizers(chosen[0], "--ema_decay=0.999")
-            if not kind.legacy_name:
-                usable = ", ".join(name for name, other in OPTIMIZERS.items() if other.legacy_name)
-                raise UserError(
-                    f"{chosen[0]} with --optimizer={self.optimizer}: tensorflow-addons cannot wrap it. Choose one of "
-                    f"{usable}, or --ema_decay=0.999 in its place."
-                )
 
     @property
     def wrapped(self) -> bool:
@@ -144,8 +149,14 @@ class OptimizerConfig:
         """Number of steps after which SWA takes its first snapshot."""
         return self.swa_start or self.swa_period
 
-    def resolved(self) -> dict[str, Any]:
-        """The choices that act, for the run's description."""
+    def acting(self) -> OptimizerConfig:
+        """The same with defaults in place of choices that do not act, so that equal trainings are equal."""
+        if self.lookahead_steps:
+            return self
+        return replace(self, lookahead_step_size=OptimizerConfig.lookahead_step_size)
+
+    def recorded(self) -> dict[str, Any]:
+        """The choices that act, for the run's description; wrappers are named where there are any."""
         choices = asdict(self)
         for switch, others in {"lookahead_steps": ["lookahead_step_size"], "swa_period": ["swa_start"]}.items():
             if not choices[switch]:
@@ -159,15 +170,20 @@ class OptimizerConfig:
         return self.weight_decay if self.weight_decay_mode == "l2" else 0.0
 
 
+def _named(name: str) -> Kind:
+    """The optimizer of that name, whether this stack has it or not."""
+    if name not in OPTIMIZERS:
+        raise UserError(f"--optimizer={name}; expected one of {', '.join(OPTIMIZERS)}.")
+    return OPTIMIZERS[name]
+
+
 def kind_of(name: str) -> Kind:
     """The optimizer of that name.
 
     Raises:
         UserError: there is none, or none on this stack.
     """
-    if name not in OPTIMIZERS:
-        raise UserError(f"--optimizer={name}; expected one of {', '.join(OPTIMIZERS)}.")
-    kind = OPTIMIZERS[name]
+    kind = _named(name)
     if kind.keras_3_only:
         require_keras_3(f"--optimizer={name}", kind.keras_3_only)
     if not hasattr(keras.optimizers, kind.class_name):
@@ -185,7 +201,7 @@ def parse_options(optimizer: str, text: str) -> dict[str, float | bool]:
     Raises:
         UserError: an option that this optimizer has not, or an impossible value.
     """
-    options = dict(kind_of(optimizer).options)
+    options = dict(_named(optimizer).options)
     for item in filter(None, text.split(",")):
         name, _, value = (part.strip() for part in item.partition("="))
         if name not in options:

@@ -6,7 +6,7 @@ warm-up are Keras's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -58,12 +58,20 @@ class ScheduleConfig:
             )
         return steps
 
-    def resolved(self, iterations: int) -> dict[str, Any]:
-        """The choices that act, for the run's description. A constant rate does not depend on `iterations`."""
-        acting: dict[str, Any] = {"schedule": self.schedule, "warmup_steps": self.warmup_steps}
-        if self.schedule != "constant":
-            acting["decay_steps"] = self.resolved_decay_steps(iterations)
-            acting["learning_rate_decay"] = self.learning_rate_decay
+    def acting(self, iterations: int) -> ScheduleConfig:
+        """The same with `decay_steps` decided, and defaults in place of choices that do not act.
+
+        A constant rate does not depend on `iterations`.
+        """
+        if self.schedule == "constant":
+            return ScheduleConfig(self.schedule, self.warmup_steps)
+        return replace(self, decay_steps=self.resolved_decay_steps(iterations))
+
+    def recorded(self) -> dict[str, Any]:
+        """The choices that act, for the run's description."""
+        acting = asdict(self)
+        if self.schedule == "constant":
+            del acting["decay_steps"], acting["learning_rate_decay"]
         return acting
 
 

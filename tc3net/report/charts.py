@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,8 +14,10 @@ from matplotlib.figure import Figure
 from tc3net.evaluation import Analysis, Bootstrap, LocalizationResult
 from tc3net.visualization import error_figures, style
 
-# Okabe and Ito's colours; marker and dash differ as well, so that no line is told apart by colour alone.
-_STYLES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", ":"))
+# Okabe and Ito's colours; marker and dash differ as well, so that no line is told apart by colour alone. The numbers of
+# colours, markers and dashes have no common divisor: the first 84 lines all look different, and none is left out.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#000000")
+_MARKERS, _DASHES = ("o", "s", "^", "D"), ("-", "--", ":")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def _chart(name: str, text: str, caption: str, draw: Callable[..., Figure], *arg
 def curve_figure(results: Sequence[LocalizationResult], intervals: Sequence[Bootstrap]) -> Figure:
     """mAP over tIoU, a line per protocol, with its interval where there is one."""
     figure, axis = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-    for number, (result, (color, marker, dash)) in enumerate(zip(results, _STYLES)):
+    for number, (result, color, marker, dash) in enumerate(zip(results, *map(cycle, (_COLORS, _MARKERS, _DASHES)))):
         percent = 100 * result.map
         axis.plot(result.tious, percent, color=color, marker=marker, linestyle=dash, label=result.protocol)
         if intervals:

@@ -7,19 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tc3net.common.errors import UserError
+from tc3net.common.extensions import check_extensions
 from tc3net.detection import DetectionConfig
-from tc3net.evaluation import AverageRecall, average_recall
-from tc3net.inference.raw_scores import RawScores, load_scores
+from tc3net.evaluation import PROTOCOLS, AverageRecall, average_recall, find_protocol
+from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import AnnotatedVideos, Detections
 from tc3net.results.assessment import Assessment, assess_scored
-from tc3net.results.folder import (
-    METRICS,
-    RAW_SCORES,
-    detection_settings,
-    evaluation_folder,
-    load_folder,
-    read_metrics_file,
-)
+from tc3net.results.folder import METRICS, evaluation_folder, load_folder, read_metrics_file
 
 
 @dataclass(frozen=True)
@@ -57,18 +51,17 @@ class ReportInput:
 
 
 def load_input(path: str | Path) -> ReportInput:
-    """Reads the folder of an evaluation and scores it again as it was scored: same protocols, same resamples.
+    """Reads the folder of an evaluation and scores it again as it was scored: protocols, thresholds, resamples.
 
     Args:
         path: a folder written by `python -m tc3net.evaluate`, or a run folder that holds one as `evaluation`.
 
     Raises:
-        UserError: no evaluation there, or one of its files is damaged.
+        UserError: no evaluation there, one of its files is damaged, or a protocol is not known without an extension.
     """
     folder = evaluation_folder(path)
     scored, metrics = load_folder(folder), read_metrics_file(folder)
     assessment = assess_scored(scored, **_how_scored(folder, metrics))
-    has_scores = (folder / RAW_SCORES).is_file()
     return ReportInput(
         title=scored.annotated.dataset,
         classes=scored.annotated.truth.classes,
@@ -76,8 +69,8 @@ def load_input(path: str | Path) -> ReportInput:
         annotated=scored.annotated,
         assessment=assessment,
         recall=average_recall(scored.annotated.truth, scored.detections),
-        scores=load_scores(folder / RAW_SCORES) if has_scores else None,
-        config=detection_settings(folder) if has_scores else None,
+        scores=scored.scores,
+        config=scored.config,
         facts=facts_of(metrics),
         notes=(*scored.annotated.notes, *scored.notes),
     )
@@ -89,11 +82,14 @@ def _how_scored(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
         results = metrics["localization"]
         intervals = [result["bootstrap"] for result in results.values() if "bootstrap" in result]
         asked = {name: intervals[0][name] for name in ("resamples", "seed", "confidence")} if intervals else {}
+        thresholds = {name: [float(tiou) for tiou in result["tious"]] for name, result in results.items()}
         if not results:
             raise KeyError("localization")
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder / METRICS}: no localization results found ({error}). Evaluate again.") from None
-    return {"protocols": list(results), **asked}
+    if any(name not in PROTOCOLS for name in results):
+        check_extensions(metrics.get("extensions", ()), str(folder))
+    return {"protocols": [find_protocol(name).at(tious) for name, tious in thresholds.items()], **asked}
 
 
 def facts_of(facts: dict[str, Any]) -> dict[str, str]:

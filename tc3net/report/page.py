@@ -26,6 +26,7 @@ from tc3net.evaluation import (
     analyse,
     class_table,
     error_table,
+    find_protocol,
     proposals_line,
     sensitivity_table,
     summary_tables,
@@ -35,7 +36,6 @@ from tc3net.report.content import ReportInput
 from tc3net.report.curves import MOST_POINTS
 from tc3net.report.video_files import VideoFiles
 from tc3net.report.videos import MOST_CLASSES, entries, judge
-from tc3net.results.folder import FIGURE_TIOU
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def results_of(report: ReportInput) -> Results | None:
     if assessment is None or annotated is None:
         return None
     first = assessment.localization[0]
+    row = find_protocol(first.protocol).main_row(first.tious)
     analysis = analyse(assessment.matches[0], annotated.truth, annotated.duration_s)
     lines = [f"{result.protocol}: {note}" for result in assessment.localization for note in result.notes]
     if assessment.classification is not None:
@@ -96,9 +97,9 @@ def results_of(report: ReportInput) -> Results | None:
         curve=curve_chart(assessment.localization, assessment.intervals),
         protocol=first.protocol,
         tious=first.tious,
-        row=first.tious.index(FIGURE_TIOU),
-        classes=_class_rows(report, first),
-        charts=analysis_charts(analysis, FIGURE_TIOU, report.title),
+        row=row,
+        classes=_class_rows(report, first, row),
+        charts=analysis_charts(analysis, first.tious[row], report.title),
         tables=_analysis_tables(analysis),
     )
 
@@ -107,8 +108,8 @@ def _analysis_tables(analysis: Analysis) -> list[Table]:
     return [error_table(analysis.errors), sensitivity_table(analysis.sensitivity)]
 
 
-def _class_rows(report: ReportInput, result: LocalizationResult) -> list[ClassRow]:
-    """The rows of `class_table` without the mean, best AP first."""
+def _class_rows(report: ReportInput, result: LocalizationResult, main: int) -> list[ClassRow]:
+    """The rows of `class_table` without the mean, best AP at threshold number `main` first."""
     classification = report.assessment.classification if report.assessment is not None else None
     of_class = dict(zip(report.classes, classification.ap.tolist())) if classification is not None else {}
     rows = []
@@ -117,8 +118,7 @@ def _class_rows(report: ReportInput, result: LocalizationResult) -> list[ClassRo
         percent = tuple(100 * float(value or 0) for value in ap)
         known = None if level is None or level != level else 100 * level
         rows.append(ClassRow(str(name), int(instances or 0), int(detections or 0), percent, known))
-    at = result.tious.index(FIGURE_TIOU)
-    return sorted(rows, key=lambda row: (-row.ap[at], row.name))
+    return sorted(rows, key=lambda row: (-row.ap[main], row.name))
 
 
 def browser_data(
@@ -141,7 +141,7 @@ def browser_data(
         "types": list(TYPES),
         "protocol": matches.protocol if matches is not None else None,
         "tious": [float(f"{t:.4g}") for t in matches.tious] if matches is not None else [],
-        "tiou": matches.tious.index(FIGURE_TIOU) if matches is not None else 0,
+        "tiou": find_protocol(matches.protocol).main_row(matches.tious) if matches is not None else 0,
         "videos": videos,
     }
 

@@ -15,9 +15,11 @@ from tc3net.evaluation import (
     ClassificationResult,
     LocalizationResult,
     Matches,
+    Protocol,
     as_dict,
     bootstrap,
     classification_map,
+    find_protocol,
     format_table,
     localization_result,
     match_localization,
@@ -65,29 +67,53 @@ class Assessment:
         scalars = {}
         for result in self.localization:
             for tiou, value in zip(result.tious, result.map):
-                scalars[f"{result.protocol}/mAP@{tiou:.2f}"] = float(value)
+                scalars[map_tag(result.protocol, tiou)] = float(value)
             for name, value in result.averages.items():
-                scalars[f"{result.protocol}/mAP@{name}"] = float(value)
+                scalars[map_tag(result.protocol, name)] = float(value)
         if self.classification is not None:
             scalars["classification/mAP"] = float(self.classification.map)
         return scalars
 
     def summary(self) -> str:
-        """One line: per protocol mAP@0.5 and the average over its widest range, and classification mAP."""
+        """One line: mAP at the main tIoU and the main average of each protocol, and classification mAP."""
         parts = []
         for result in self.localization:
-            name, average = list(result.averages.items())[-1]
-            at_half = result.map[result.tious.index(0.5)]
-            parts.append(f"{result.protocol} mAP@0.5 {100 * at_half:.1f} %, mAP@{name} {100 * average:.1f} %")
+            protocol = find_protocol(result.protocol)
+            row = protocol.main_row(result.tious)
+            main = f"{protocol.name} mAP@{result.tious[row]:g} {100 * result.map[row]:.1f} %"
+            average = result.averages.get(protocol.main_average or "")
+            parts.append(main if average is None else f"{main}, mAP@{protocol.main_average} {100 * average:.1f} %")
         if self.classification is not None:
             parts.append(f"classification mAP {100 * self.classification.map:.1f} %")
         return "; ".join(parts)
 
 
+def map_tag(protocol: str, which: float | str) -> str:
+    """Name among `Assessment.scalars` of one mAP.
+
+    Args:
+        protocol: its name.
+        which: a threshold, or the name of an average.
+    """
+    if isinstance(which, str):
+        return f"{protocol}/mAP@{which}"
+    return f"{protocol}/mAP@{tiou_text(which)}"
+
+
+def tiou_text(tiou: float) -> str:
+    """A threshold in tags: 0.8999999999999999 as 0.90, but 0.125 not as 0.12, since no two may share a tag."""
+    return f"{tiou:.2f}" if abs(round(tiou, 2) - tiou) < 1e-9 else f"{tiou:g}"
+
+
 def selection_tag(protocol: str) -> str:
-    """Name among `Assessment.scalars` of the localization mAP that chooses a checkpoint, as the public code does:
-    mAP@0.5, for ActivityNet the average mAP."""
-    return f"{protocol}/mAP@{'0.5:0.95' if protocol == 'activitynet' else '0.50'}"
+    """Name among `Assessment.scalars` of the localization mAP that chooses a checkpoint: of the main tIoU, or of the
+    main average where the protocol says so.
+
+    Raises:
+        UserError: unknown protocol.
+    """
+    found = find_protocol(protocol)
+    return map_tag(found.name, found.selecting)
 
 
 def check_protocols(protocols: Sequence[str]) -> None:
@@ -98,41 +124,51 @@ def check_protocols(protocols: Sequence[str]) -> None:
 
 
 def segment_grid(annotated: AnnotatedVideos) -> TimeBase:
-    """The time base that all videos share, the grid of the protocol "reference"; THUMOS14's where it is unknown.
+    """The time base that all videos share, the grid that some protocols round to; THUMOS14's where it is unknown.
 
     Raises:
         UserError: the videos have different ones.
     """
     bases = annotated.time_bases
     if len(bases) > 1:
+        on_grid, in_seconds = (
+            " or ".join(protocol.name for protocol in PROTOCOLS.values() if protocol.needs_grid == needs)
+            for needs in (True, False)
+        )
         raise UserError(
             f"The videos have {len(bases)} time bases (fps, frames per segment, stride), for example "
-            f"{[tuple(vars(base).values()) for base in bases[:2]]}; the protocol reference rounds to one segment grid. "
-            "Use thumos14 or activitynet, which work in seconds."
+            f"{[tuple(vars(base).values()) for base in bases[:2]]}; the protocol {on_grid} rounds to one segment grid. "
+            f"Use {in_seconds}, which work in seconds."
         )
     return bases[0] if bases else TimeBase()
 
 
+def grid_for(annotated: AnnotatedVideos, protocols: Sequence[str | Protocol]) -> TimeBase:
+    """`segment_grid` where one of the protocols needs it; else any, since nobody looks at it.
+
+    Raises:
+        UserError: unknown protocol; one needs a grid and the videos have different ones.
+    """
+    needed = any(find_protocol(protocol).needs_grid for protocol in protocols)
+    return segment_grid(annotated) if needed else TimeBase()
+
+
 def assess_scored(
-    scored: Scored, protocols: Sequence[str], *, resamples: int = 0, seed: int = 0, confidence: float = 0.95
+    scored: Scored, protocols: Sequence[str | Protocol], *, resamples: int = 0, seed: int = 0, confidence: float = 0.95
 ) -> Assessment:
     """Scores detections under each protocol, whoever made them.
 
     Args:
         scored: detections with ground truth.
-        protocols: names from `tc3net.evaluation.PROTOCOLS`; none: video-level classification alone.
+        protocols: entries of `tc3net.evaluation.PROTOCOLS` or their names; none: video-level classification alone.
         resamples: of the bootstrap; 0 for none.
         seed, confidence: of the bootstrap.
 
     Raises:
-        UserError: unknown protocol, no annotated instances, or different time bases under "reference".
+        UserError: unknown protocol, no annotated instances, or different time bases where one needs a grid.
     """
-    if protocols:
-        check_protocols(protocols)
-    grid = segment_grid(scored.annotated) if "reference" in protocols else TimeBase()
-    matches = tuple(
-        match_localization(name, scored.annotated.truth, scored.detections, time_base=grid) for name in protocols
-    )
+    truth, grid = scored.annotated.truth, grid_for(scored.annotated, protocols)
+    matches = tuple(match_localization(each, truth, scored.detections, time_base=grid) for each in protocols)
     intervals = [bootstrap(m, resamples=resamples, seed=seed, confidence=confidence) for m in matches if resamples]
     return Assessment(
         detections=scored.detections,
@@ -143,15 +179,15 @@ def assess_scored(
     )
 
 
-def assess(scores: RawScores, config: DetectionConfig, protocols: Sequence[str]) -> Assessment:
+def assess(scores: RawScores, config: DetectionConfig, protocols: Sequence[str | Protocol]) -> Assessment:
     """Detects, and scores under each protocol.
 
     Args:
         scores: raw scores with labels and ground truth.
         config: detection choices.
-        protocols: names from `tc3net.evaluation.PROTOCOLS`; none: video-level classification alone.
+        protocols: entries of `tc3net.evaluation.PROTOCOLS` or their names; none: video-level classification alone.
 
     Raises:
-        UserError: unknown protocol, no annotated instances, or different time bases under "reference".
+        UserError: unknown protocol, no annotated instances, or different time bases where one needs a grid.
     """
     return assess_scored(from_scores("raw scores", scores, config), protocols)

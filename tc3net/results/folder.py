@@ -13,23 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tc3net.common.errors import UserError
+from tc3net.common.extensions import loaded_extensions
 from tc3net.common.files import atomic_path, read_json, write_json
-from tc3net.detection import DetectionConfig, video_scores
+from tc3net.detection import DetectionConfig
 from tc3net.evaluation import (
     TYPES,
     Analysis,
     AverageRecall,
-    ClassificationComparison,
-    Comparison,
-    Difference,
     Table,
-    class_comparison_table,
     class_table,
-    comparison_table,
     error_table,
+    find_protocol,
     long_table,
     profile_table,
     sensitivity_table,
@@ -40,10 +36,11 @@ from tc3net.inference.raw_scores import load_scores
 from tc3net.intervals.annotations_json import load_annotations, save_annotations
 from tc3net.intervals.detections_json import save_detections
 from tc3net.results.assessment import Assessment
-from tc3net.results.sources import Scored, VideoScores, from_detections
+from tc3net.results.sources import Scored, from_detections, with_scores
 from tc3net.visualization import error_figures, style
 
-FIGURE_TIOU = 0.5  # in the thresholds of every protocol
+# What `python -m tc3net.evaluate` writes, and `load_folder` reads.
+DETECTIONS, TRUTH, RAW_SCORES, METRICS = "detections.json", "ground_truth.json", "raw_scores.npz", "metrics.json"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -95,6 +92,8 @@ def write_evaluation(
     metrics = {"dataset": scored.annotated.dataset, **assessment.as_dict(classes), "proposals": proposals}
     if scored.out_of_scope is not None:
         metrics["out_of_scope"] = scored.out_of_scope
+    if loaded_extensions():
+        facts = {**facts, "extensions": list(loaded_extensions())}  # a protocol may be of one of these
     write_json(folder / METRICS, {**metrics, **facts})
     results, intervals = assessment.localization, assessment.intervals
     write_tables(folder / "tables", "summary", summary_tables(results, intervals), long_table(results, intervals))
@@ -107,21 +106,22 @@ def write_analysis(folder: str | Path, analyses: Sequence[Analysis], dataset: st
 
     Args:
         folder: created if absent.
-        analyses: with `FIGURE_TIOU` among their thresholds.
+        analyses: at any thresholds; pictures are of the one nearest to the protocol's main tIoU.
         dataset: title for the pictures.
     """
     folder = Path(folder)
     for analysis in analyses:
         errors, sensitivity, protocol = analysis.errors, analysis.sensitivity, analysis.errors.protocol
+        tiou = errors.tious[find_protocol(protocol).main_row(errors.tious)]
         write_tables(folder, f"errors_{protocol}", [error_table(errors)])
-        write_tables(folder, f"profile_{protocol}", [profile_table(errors, FIGURE_TIOU)])
+        write_tables(folder, f"profile_{protocol}", [profile_table(errors, tiou)])
         write_tables(folder, f"sensitivity_{protocol}", [sensitivity_table(sensitivity)])
         for name, draw, part in (
             ("errors", error_figures.false_positive_figure, errors),
             ("sensitivity", error_figures.sensitivity_figure, sensitivity),
             ("missed", error_figures.miss_figure, sensitivity),
         ):
-            style.save(folder, f"{name}_{protocol}", draw, part, FIGURE_TIOU, dataset)
+            style.save(folder, f"{name}_{protocol}", draw, part, tiou, dataset)
     write_json(folder / "analysis.json", {a.errors.protocol: _analysis_dict(a) for a in analyses})
 
 
@@ -143,8 +143,8 @@ def _analysis_dict(analysis: Analysis) -> dict[str, Any]:
                     "ranges": list(c.ranges),
                     "num_instances": c.num_instances.tolist(),
                     "num_unknown": int((c.bucket < 0).sum()),
-                    "map_n_fraction": _plain(c.map_n),
-                    "missed_fraction": _plain(c.miss_rate),
+                    "map_n_fraction": plain(c.map_n),
+                    "missed_fraction": plain(c.miss_rate),
                 }
                 for c in sensitivity.characteristics
             },
@@ -152,60 +152,11 @@ def _analysis_dict(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def _plain(values: np.ndarray) -> Any:
+def plain(values: np.ndarray) -> Any:
     """Nested lists with None for NaN, which JSON does not have."""
     plain = values.astype(object)
     plain[np.isnan(values)] = None
     return plain.tolist()
-
-
-def write_comparison(
-    folder: str | Path,
-    comparisons: Sequence[Comparison],
-    names: tuple[str, str],
-    classification: ClassificationComparison | None,
-) -> None:
-    """Writes comparison.json and tables.
-
-    Args:
-        folder: created if absent.
-        comparisons: one per protocol.
-        names: what first and second are called.
-        classification: classification mAP of both.
-    """
-    folder = Path(folder)
-    found: dict[str, Any] = {"first": names[0], "second": names[1]}
-    for comparison in comparisons:
-        protocol = comparison.first.protocol
-        found[protocol] = {
-            "confidence": comparison.confidence,
-            "resamples": comparison.resamples,
-            "seed": comparison.seed,
-            "tious": list(comparison.first.tious),
-            "classes": list(comparison.first.classes),
-            "first_ap_fraction": comparison.first.ap.tolist(),
-            "second_ap_fraction": comparison.second.ap.tolist(),
-            "ap_difference": _difference_dict(comparison.ap),
-            "map_difference": _difference_dict(comparison.map),
-            "average_map_difference": {name: _difference_dict(d) for name, d in comparison.averages.items()},
-        }
-        write_tables(folder, f"comparison_{protocol}", [comparison_table(comparison, names, classification)])
-        write_tables(folder, f"comparison_per_class_{protocol}", [class_comparison_table(comparison, FIGURE_TIOU)])
-    if classification is not None:
-        found["classification"] = {
-            "first_map_fraction": classification.first,
-            "second_map_fraction": classification.second,
-            "difference": _difference_dict(classification.difference),
-        }
-    write_json(folder / "comparison.json", found)
-
-
-def _difference_dict(difference: Difference) -> dict[str, Any]:
-    return {name: _plain(np.asarray(value)) for name, value in vars(difference).items()}
-
-
-# What `python -m tc3net.evaluate` writes, and `load_folder` reads.
-DETECTIONS, TRUTH, RAW_SCORES, METRICS = "detections.json", "ground_truth.json", "raw_scores.npz", "metrics.json"
 
 
 def evaluation_folder(path: str | Path) -> Path:
@@ -248,7 +199,7 @@ def detection_settings(folder: Path) -> DetectionConfig:
 
 
 def load_folder(path: str | Path) -> Scored:
-    """What an evaluation left behind: its detections as they are, ground truth, and video-level scores if it has them.
+    """What an evaluation left behind: its detections as they are, ground truth, and raw scores if it has them.
 
     Args:
         path: a folder written by `python -m tc3net.evaluate`, or a run folder that holds one as `evaluation`.
@@ -260,7 +211,4 @@ def load_folder(path: str | Path) -> Scored:
     scored = replace(from_detections(folder / DETECTIONS, load_annotations(folder / TRUTH, None)), name=str(path))
     if not (folder / RAW_SCORES).is_file():
         return scored
-    scores = load_scores(folder / RAW_SCORES)
-    video_level = video_scores(tf.constant(scores.pooled), detection_settings(folder)).numpy()
-    videos = VideoScores(scores.video_ids, video_level, scores.labels)
-    return replace(scored, videos=videos)
+    return with_scores(scored, load_scores(folder / RAW_SCORES), detection_settings(folder))

@@ -5,7 +5,7 @@ Ground truth comes with raw scores, from a converted data set (its features are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Scored:
         annotated: ground truth.
         detections: labels index `annotated.truth.classes`.
         videos: video-level scores, where there are any.
+        scores: the raw scores that the detections were made from; None: another tool's detections.
+        config: how they were made; with `scores`.
         notes: what a file of detections held that cannot be scored; one line each.
         out_of_scope: the same with all names, for JSON.
     """
@@ -51,6 +53,8 @@ class Scored:
     annotated: AnnotatedVideos
     detections: Detections
     videos: VideoScores | None = None
+    scores: RawScores | None = None
+    config: DetectionConfig | None = None
     notes: tuple[str, ...] = ()
     out_of_scope: dict[str, Any] | None = None
 
@@ -76,9 +80,21 @@ def from_scores(name: str, scores: RawScores, config: DetectionConfig) -> Scored
         scores: raw scores with labels and ground truth.
         config: detection choices.
     """
+    found = Scored(name, annotated_videos(scores), detect_videos(scores, config))
+    return with_scores(found, scores, config)
+
+
+def with_scores(scored: Scored, scores: RawScores, config: DetectionConfig) -> Scored:
+    """Detections with the raw scores that they were made from.
+
+    Args:
+        scored: the detections.
+        scores: raw scores with labels.
+        config: how the detections were made.
+    """
     video_level = video_scores(tf.constant(scores.pooled), config).numpy()
     videos = VideoScores(scores.video_ids, video_level, scores.labels)
-    return Scored(name, annotated_videos(scores), detect_videos(scores, config), videos)
+    return replace(scored, videos=videos, scores=scores, config=config)
 
 
 def from_detections(path: str | Path, annotated: AnnotatedVideos) -> Scored:

@@ -9,7 +9,8 @@ tensorboard/      event files
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,9 @@ from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json, write_json
 from tc3net.data.schema import Manifest
-from tc3net.data.timebase import TimeBase
-from tc3net.detection import DetectionConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.runs.checkpoints import latest, restore_network
+from tc3net.runs.description import RunInfo, TrainingChoices
 
 CHECKPOINTS = {"last": "checkpoints", "best": "best"}
 
@@ -40,38 +40,9 @@ class CheckpointChoice:
     )
 
 
-@dataclass(frozen=True)
-class RunInfo:
-    """Contents of `run.json`.
-
-    Attributes:
-        dataset: name of the data set.
-        classes: class names, in the order of the model's outputs.
-        feature_dim: D of one stream.
-        time_base: of the training features; used for videos that bring none of their own.
-        model: architecture.
-        detection: how this run turns scores into detections unless told otherwise.
-        training: every choice that influences the weights, to recognise the same run on resume.
-        versions: of tc3net, TensorFlow, Keras and Python.
-        dataset_checksum: SHA-256 over the checksums of the data set's shards.
-        starts: one entry per start of the training command: command line, git revision, versions.
-    """
-
-    dataset: str
-    classes: tuple[str, ...]
-    feature_dim: int
-    time_base: TimeBase
-    model: ModelConfig
-    detection: DetectionConfig
-    training: dict[str, Any]
-    versions: dict[str, str] = field(default_factory=dict)
-    dataset_checksum: str = ""
-    starts: tuple[dict[str, Any], ...] = ()
-
-
 def save_run(run_dir: str | Path, run: RunInfo) -> None:
     """Writes `run.json`."""
-    write_json(Path(run_dir) / "run.json", asdict(run))
+    write_json(Path(run_dir) / "run.json", run.as_dict())
 
 
 def load_run(run_dir: str | Path) -> RunInfo:
@@ -83,16 +54,19 @@ def load_run(run_dir: str | Path) -> RunInfo:
     path = Path(run_dir) / "run.json"
     raw = read_json(path, "description of a run, written by `python -m tc3net.train`")
     try:
-        raw["time_base"] = TimeBase(**raw["time_base"])
-        raw["model"] = ModelConfig(**raw["model"])
-        raw["detection"] = DetectionConfig(**raw["detection"])
-        raw["classes"] = tuple(raw["classes"])
-        raw["starts"] = tuple(raw.get("starts", ()))
-        return RunInfo(**raw)
+        run = RunInfo.from_dict(raw)
+        return run if run.test_subset is not None else replace(run, test_subset=_earlier_test_subset(Path(run_dir)))
     except (AttributeError, KeyError, TypeError, UserError) as error:
         raise UserError(
             f"{path}: a field is missing or wrong ({error}); was it written by another version of tc3net? Train again."
         ) from None
+
+
+def _earlier_test_subset(folder: Path) -> str | None:
+    """The test subset of a run whose description does not hold it yet: of the flags that it was started with."""
+    path = folder / "flags.cfg"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((line.partition("=")[2] for line in reversed(lines) if line.startswith("--test_subset=")), None)
 
 
 def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
@@ -111,8 +85,8 @@ def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
     folder = Path(run_dir)
     if (folder / "run.json").is_file():
         earlier = load_run(folder)
-        for name in ("dataset", "classes", "feature_dim", "model", "training"):
-            found, wanted = getattr(earlier, name), getattr(run, name)
+        for name in ("dataset", "classes", "feature_dim", "model", "heads", "training"):
+            found, wanted = _comparable(getattr(earlier, name)), _comparable(getattr(run, name))
             if found != wanted:
                 raise UserError(
                     f"{folder} holds a run with another {name}: {_difference(found, wanted)}. "
@@ -127,10 +101,16 @@ def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
     return False
 
 
+def _comparable(value: Any) -> Any:
+    """Choices by name, as they stand in the file."""
+    if isinstance(value, TrainingChoices):
+        return value.as_dict()
+    return asdict(value) if isinstance(value, ModelConfig) else value
+
+
 def _difference(found: Any, wanted: Any) -> str:
     """The first difference of two equal-typed values, in words."""
-    found, wanted = (vars(v) if hasattr(v, "__dict__") else v for v in (found, wanted))
-    if isinstance(found, dict) and isinstance(wanted, dict):
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
         key = next(k for k in {**found, **wanted} if found.get(k) != wanted.get(k))
         return f"{key} is {found.get(key)!r} there, {wanted.get(key)!r} here"
     return f"{_shorten(found)} there, {_shorten(wanted)} here"
@@ -169,7 +149,7 @@ def load_model(run_dir: str | Path, which: str, weights: str = "averaged") -> tu
         UserError: no run there, or no such checkpoint.
     """
     run = load_run(run_dir)
-    model = ThreeCNet(len(run.classes), run.feature_dim, run.model)
+    model = ThreeCNet(len(run.classes), run.feature_dim, run.model, heads=run.make_heads())
     path = latest(Path(run_dir) / CHECKPOINTS[which])
     averaged = restore_network(path, model, weights)
     return model, run, f"{path} (averaged weights)" if averaged else path

@@ -1,14 +1,74 @@
-"""Open a run and score a subset."""
+"""Open a run, and score a subset with it: what evaluating, tuning, ablating, predicting and exporting begin with."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from tc3net.common.config import option
+from tc3net.common.extensions import load_extensions
 from tc3net.data.split import Split, open_split
 from tc3net.detection import DetectionConfig
-from tc3net.inference.scorer import Scorer
+from tc3net.inference.raw_scores import RawScores
+from tc3net.inference.scorer import Scorer, score_videos
+from tc3net.model import ThreeCNet
+from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import CheckpointChoice, check_same_classes, load_model
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A trained model with its description.
+
+    Attributes:
+        run_dir: run folder.
+        info: what the run is.
+        model: with the weights that were asked for.
+        source: where those are from, in words.
+    """
+
+    run_dir: str
+    info: RunInfo
+    model: ThreeCNet
+    source: str
+
+    @functools.cached_property
+    def scorer(self) -> Scorer:
+        """The model's traced graph, with the run's own k of the top-k means."""
+        return Scorer(self.model, self.info.training.loss.top_k_divisor)
+
+    def open_split(self, dataset_dir: str, subset: str) -> Split:
+        """A subset of a data set that fits the model.
+
+        Raises:
+            UserError: no such subset, or another data set's classes or features.
+        """
+        split = open_split(dataset_dir, subset)
+        check_same_classes(self.run_dir, self.info, dataset_dir, split.manifest)
+        return split
+
+    def score(self, split: Split, *, keep_streams: bool = False) -> RawScores:
+        """Raw scores of a subset.
+
+        Args:
+            split: of `open_split`.
+            keep_streams: whether to keep the T-CAMs of the single streams too.
+        """
+        return score_videos(self.scorer, split, keep_streams=keep_streams)
+
+
+def open_run(run_dir: str, choice: CheckpointChoice = CheckpointChoice()) -> OpenedRun:
+    """Loads the model of a run folder.
+
+    Args:
+        run_dir: run folder.
+        choice: which of its weights.
+
+    Raises:
+        UserError: no run there, no such checkpoint, or modules that it needs are not loaded.
+    """
+    model, info, source = load_model(run_dir, choice.checkpoint, choice.weights)
+    return OpenedRun(str(run_dir), info, model, source)
 
 
 @dataclass(frozen=True)
@@ -43,12 +103,14 @@ class Scoring:
         choice: which of its weights.
         videos: the data set.
         detection: detection choices.
+        extensions: modules that the run needs, for processes that load them themselves.
     """
 
     run_dir: str
     choice: CheckpointChoice
     videos: DatasetChoice
     detection: DetectionConfig
+    extensions: tuple[str, ...] = ()
 
     def open(self) -> Opened:
         """Loads the model and opens the data set.
@@ -56,7 +118,6 @@ class Scoring:
         Raises:
             UserError: no run, checkpoint or subset there, or the model is of other classes or features.
         """
-        model, run, source = load_model(self.run_dir, self.choice.checkpoint, self.choice.weights)
-        split = open_split(self.videos.dataset_dir, self.videos.subset)
-        check_same_classes(self.run_dir, run, self.videos.dataset_dir, split.manifest)
-        return Opened(Scorer(model, run.training["top_k_divisor"]), split, source)
+        load_extensions(self.extensions)
+        run = open_run(self.run_dir, self.choice)
+        return Opened(run.scorer, run.open_split(self.videos.dataset_dir, self.videos.subset), run.source)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from tc3net.losses import LOSS, Objective
 from tc3net.training.observers import IntervalFacts
 
 StepValues = dict[str, float]
-# What a step reports beside losses: how many videos the count terms saw, how many segments it trained on.
-_AMOUNTS = ("count_videos", "segments")
+SEGMENTS = "segments"  # what a step reports beside losses: on how many segments it trained
 
 
 class LogInterval:
@@ -58,23 +58,26 @@ class LogInterval:
         """What a checkpoint needs so that a resumed run logs the same means."""
         return list(self.settle())
 
-    def facts(self, step: int, iterations: int, terms: Collection[str]) -> IntervalFacts:
+    def facts(self, step: int, iterations: int, objective: Objective) -> IntervalFacts:
         """Means and speed.
 
         Args:
             step, iterations: steps done and to do.
-            terms: names of the loss and its terms.
+            objective: the loss in training; its terms' means are taken over the steps that had something for them.
         """
         values = self.settle()
         means = {}
+        seen_as, terms = objective.seen_as, (LOSS, *objective.names)
         for name in values[-1]:
-            counted = (v for v in values if v["count_videos"] > 0) if name.startswith("count") else values
+            if name in (SEGMENTS, *seen_as.values()):
+                continue
+            counted = (v for v in values if v[seen_as[name]] > 0) if name in seen_as else values
             kept = [v[name] for v in counted if name in v]
-            if kept and name not in _AMOUNTS:
+            if kept:
                 means[name] = sum(kept) / len(kept)
         here = values[self._restored :]
         seconds = time.monotonic() - self._started - self._paused_s
-        segments = round(sum(v["segments"] for v in here))
+        segments = round(sum(v[SEGMENTS] for v in here))
         losses = {name: value for name, value in means.items() if name in terms}
         others = {name: value for name, value in means.items() if name not in terms}
         return IntervalFacts(step, iterations, losses, others, len(here), seconds, self._wait_s, segments)

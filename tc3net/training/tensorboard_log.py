@@ -17,8 +17,10 @@ from tensorboard.plugins.hparams import api as hp
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig, video_scores
+from tc3net.evaluation import find_protocol
 from tc3net.inference.raw_scores import RawScores
 from tc3net.model import ThreeCNet
+from tc3net.results.assessment import tiou_text
 from tc3net.training.event_files import trim_events
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer
 from tc3net.training.validation import Watched
@@ -112,16 +114,17 @@ def timeline_of(watched: Watched, source: CurveSource, video: int, title: str) -
 
 
 def class_scalars(watched: Watched) -> dict[str, float]:
-    """AP per class, 0 to 1: localization at tIoU 0.5 under the first protocol, and classification; none where there
-    are more than `MAX_CLASSES`."""
+    """AP per class, 0 to 1: localization at the first protocol's main tIoU, and classification; none where there are
+    more than `MAX_CLASSES`."""
     classes, found = watched.scores.classes, watched.assessment
     group = "per_class/holdout" if watched.held_out else "per_class"
     scalars: dict[str, float] = {}
     if len(classes) > MAX_CLASSES:
         return scalars
     for result in found.localization[:1]:
-        at_half = result.ap[result.tious.index(0.5)]
-        scalars.update({f"{group}/{result.protocol}@0.50/{name}": ap for name, ap in zip(result.classes, at_half)})
+        row = find_protocol(result.protocol).main_row(result.tious)
+        shown = f"{group}/{result.protocol}@{tiou_text(result.tious[row])}"
+        scalars.update({f"{shown}/{name}": ap for name, ap in zip(result.classes, result.ap[row])})
     if found.classification is not None:
         named = zip(classes, found.classification.ap)
         scalars.update({f"{group}/classification/{name}": ap for name, ap in named if not np.isnan(ap)})
@@ -219,7 +222,7 @@ class TensorBoardLog(Observer):
                 self._draw(step, subset)
         with self._train.as_default(step):
             for name, variable in self._model.network_variables().items():
-                if name.endswith("kernel"):
+                if len(variable.shape) > 1:  # kernels
                     tf.summary.histogram(f"weights/{name}", _some_rows(tf.convert_to_tensor(variable)))
         self._flush()
 

@@ -247,7 +247,7 @@ class Trainer:
         return done and self._evaluated()
 
     def _log_interval(self) -> None:
-        facts = self._interval.facts(self.step, self._config.iterations, self._model.term_names())
+        facts = self._interval.facts(self.step, self._config.iterations, self._model.objective)
         for observer in self._observers:
             observer.on_log(facts)
         self._interval = LogInterval()

@@ -22,7 +22,7 @@ from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.losses import Term
 from tc3net.model import ThreeCNet
 from tc3net.results.assessment import Assessment, assess, selection_tag
-from tc3net.training.trainer import Evaluation
+from tc3net.training.observers import Evaluation
 
 HELD_OUT_TAG = "holdout/"
 _CLASSIFICATION, _LOSS = "classification/mAP", "loss"
@@ -61,18 +61,19 @@ class LossMeter:
     """The loss (Eq. 1) of all videos of a split together, without dropout; keep one, it holds the traced graph.
 
     Args:
-        model: built model with its `loss_config`.
+        model: built model with its `objective`.
         split: the videos.
     """
 
     def __init__(self, model: ThreeCNet, split: Split) -> None:
-        self._split, self._config = split, model.loss_config
+        self._split, self._objective = split, model.objective
 
         @tf.function(input_signature=[evaluation_batches(split).element_spec])
         def terms_of(batch: dict[str, Any]) -> dict[str, Term]:
             whole = tf.ones([tf.shape(batch["labels"])[0]], tf.bool)
             outputs = model(batch["features"], training=False)
-            return model.loss_terms({**batch, "full_length": whole}, outputs, tf.int64.max)[0]
+            inputs = model.loss_inputs({**batch, "full_length": whole}, outputs, tf.int64.max)
+            return {term.name: term.compute(inputs) for term in model.objective.terms}
 
         self._terms_of = terms_of
 
@@ -85,7 +86,7 @@ class LossMeter:
                 sums[name] = sums.get(name, 0.0) + np.array([term.total, term.weight], np.float64)
                 powers[name] = int(term.power)
         values = {name: total / weight ** powers[name] if weight else 0.0 for name, (total, weight) in sums.items()}
-        return sum(self._config.coefficient(name) * float(value) for name, value in values.items())
+        return sum(term.coefficient * float(values.get(term.name, 0.0)) for term in self._objective.terms)
 
 
 class Validation:
@@ -115,7 +116,7 @@ class Validation:
         if model.average is not None:
             # A second model, not the first with other weights for a while: an interruption can confuse nothing.
             self._scored = ThreeCNet.from_config(model.get_config())
-            self._scored.loss_config = model.loss_config
+            self._scored.loss_config, self._scored.objective = model.loss_config, model.objective
         self._scorer = Scorer(self._scored, model.loss_config.top_k_divisor)
         self._test, self._held_out = test, held_out
         self._loss = LossMeter(self._scored, held_out) if held_out is not None else None

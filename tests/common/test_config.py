@@ -196,13 +196,14 @@ def flagfiles() -> dict[str, dict[str, Any]]:
 import copy, json, sys
 from absl import flags
 from tc3net import train
+from tc3net.training.settings import CONFIGS
 from tc3net.common.config import from_flags
 train.register_flags()
 values = {}
 for name in ["", *sys.argv[1:]]:
     copied = copy.deepcopy(flags.FLAGS)
     copied(["train", *([f"--flagfile=configs/{name}"] if name else [])])
-    for config in train.CONFIGS:
+    for config in CONFIGS.values():
         from_flags(config, copied)
     modules = ("tc3net.train", "tc3net.common.config")
     own = {flag.name for module in modules for flag in copied.get_flags_for_module(module)}

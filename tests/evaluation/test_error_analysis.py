@@ -19,7 +19,7 @@ from tc3net.evaluation import (
     match_localization,
     normalized_average_precision,
 )
-from tc3net.visualization import error_figures
+from tc3net.visualization import error_figures, style
 from tests.evaluation.test_evaluation import ONE_SECOND_GRID, found, ground_truth
 from tests.evaluation.test_oracles import cases, columns
 
@@ -205,10 +205,10 @@ def test_pictures_are_written_and_repeatable(tmp_path):
     truth = ground_truth(INSTANCES)
     matches = match_localization("thumos14", truth, found([("a", 0, 0, 10, 0.9), ("a", 1, 0, 8, 0.5)]))
     analysis = analyse(matches, truth, np.array([100.0, np.nan]))
-    error_figures.save(tmp_path, "errors", error_figures.false_positive_figure, analysis.errors, 0.5, "some $data_set")
-    error_figures.save(tmp_path, "missed", error_figures.miss_figure, analysis.sensitivity, 0.5, "x")
+    style.save(tmp_path, "errors", error_figures.false_positive_figure, analysis.errors, 0.5, "some $data_set")
+    style.save(tmp_path, "missed", error_figures.miss_figure, analysis.sensitivity, 0.5, "x")
     for folder in (tmp_path, tmp_path / "again"):
-        error_figures.save(folder, "sensitivity", error_figures.sensitivity_figure, analysis.sensitivity, 0.5, "x")
+        style.save(folder, "sensitivity", error_figures.sensitivity_figure, analysis.sensitivity, 0.5, "x")
     for path in tmp_path.glob("*.*"):
         assert path.stat().st_size > 5000
     assert sorted(path.name for path in tmp_path.glob("*.*")) == [

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig, detect
-from tc3net.losses import LossConfig, count_loss, estimated_counts, predicted_counts
+from tc3net.losses import LossConfig, count_loss, count_share, estimated_counts, predicted_counts
 from tc3net.losses.count_estimators import ESTIMATORS, SMALLEST_RANGE, count_instances, decision
 from tc3net.ops.filters import gaussian_over_time, shifted
 from tests.support import oracle
@@ -215,12 +215,12 @@ def test_the_papers_estimate_is_the_default() -> None:
 
 
 def test_the_weight_of_the_counting_loss_waits_then_rises() -> None:
-    assert LossConfig().count_share(tf.constant(0)) == 1.0
+    assert count_share(LossConfig(), tf.constant(0)) == 1.0
     config = LossConfig(count_start_step=10, count_ramp_steps=3)
-    shares = [float(config.count_share(tf.constant(step, tf.int64))) for step in (0, 9, 10, 11, 12, 13, 99)]
+    shares = [float(count_share(config, tf.constant(step, tf.int64))) for step in (0, 9, 10, 11, 12, 13, 99)]
     assert shares == [0, 0, 0.25, 0.5, 0.75, 1, 1]
     sudden = LossConfig(count_start_step=10)
-    assert [float(sudden.count_share(tf.constant(step))) for step in (9, 10, 11)] == [0, 1, 1]
+    assert [float(count_share(sudden, tf.constant(step))) for step in (9, 10, 11)] == [0, 1, 1]
 
 
 @settings(deadline=None, max_examples=30)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tc3net import losses
 from tc3net.losses import LossConfig
-from tc3net.losses.center_update import center_delta, update_centers
+from tc3net.losses.center import center_delta, update_centers
 from tests.support import oracle
 
 TOLERANCE = 1e-5  # relative, float32 against float64
@@ -93,7 +93,7 @@ def test_center_loss_gradient_and_update_agree_with_the_paper(
     config = LossConfig(attention_axis=axis, attention_threshold=threshold, center_normalization=normalization)
     options = {"axis": axis, "threshold": threshold, "normalization": normalization, "multi_label": multi_label}
 
-    def center(features: tf.RaggedTensor, tcam: tf.RaggedTensor) -> losses.CenterTerm:
+    def center(features: tf.RaggedTensor, tcam: tf.RaggedTensor) -> losses.CenterLoss:
         return losses.center_loss(
             features=features,
             tcam=tcam,
@@ -256,6 +256,6 @@ def test_every_option_of_the_loss_is_covered_here() -> None:
     """A new choice must be added to the products above."""
     covered = {"attention_axis", "attention_threshold", "center_normalization", "count_positives", "count_error"}
     covered |= {"classification_tcams", "center_streams"}  # in test_model.py
-    covered |= {"count_estimator"}  # in test_counting.py
+    covered |= {"count_estimator"}  # in test_count_estimators.py
     found = {f.name for f in dataclasses.fields(LossConfig) if f.metadata["choices"]}
     assert found == covered

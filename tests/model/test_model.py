@@ -16,7 +16,7 @@ from tc3net.data.pipeline import InputConfig, training_batches
 from tc3net.data.split import open_split
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
-from tc3net.model.checks import check_ownership
+from tc3net.model.variables import check_ownership
 from tc3net.ops.filters import temporal_convolution
 from tests.support import oracle
 

@@ -280,7 +280,7 @@ def test_a_notebooks_own_wrapper_is_evaluated_by_its_average_too() -> None:
 def test_keras_3_names_the_cure_and_the_nearest_choice(changes: dict[str, Any], nearest: str) -> None:
     asked = next(f"--{name}={value}" for name, value in changes.items())
     with pytest.raises(UserError) as caught:
-        OptimizerConfig(**changes)
+        OptimizerConfig(**changes).check_stack()
     message = str(caught.value)
     assert message.startswith(
         f"{asked} needs tensorflow-addons, which cannot be imported with Keras {keras.__version__}"
@@ -292,7 +292,7 @@ def test_without_the_library_keras_2_says_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("tc3net.common.stack.KERAS_3", False)
     monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
     with pytest.raises(UserError, match=r"radam needs tensorflow-addons, which is not installed.*Install req"):
-        OptimizerConfig(optimizer="radam")
+        OptimizerConfig(optimizer="radam").check_stack()
 
 
 @pytest.mark.parametrize(
@@ -315,12 +315,11 @@ def test_what_cannot_act_together_is_refused_on_both_stacks(changes: dict[str, A
 @pytest.mark.parametrize("name", ["lion", "adafactor"])
 def test_an_optimizer_that_cannot_be_wrapped_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=f"--swa_period=5 with --optimizer={name}: .*Choose one of adadelta.*radam"):
-        OptimizerConfig(optimizer=name, swa_period=5)
+        OptimizerConfig(optimizer=name, swa_period=5).check_stack()
 
 
 def test_a_run_records_the_choices_that_act() -> None:
     """So that an earlier run, which knew no wrappers, is still recognised."""
-    assert not {name for name in OptimizerConfig().resolved() if name.startswith(("lookahead", "swa"))}
-    if not KERAS_3:
-        chosen = OptimizerConfig(lookahead_steps=6).resolved()
-        assert (chosen["lookahead_steps"], chosen["lookahead_step_size"]) == (6, 0.5) and "swa_start" not in chosen
+    assert not {name for name in OptimizerConfig().recorded() if name.startswith(("lookahead", "swa"))}
+    chosen = OptimizerConfig(lookahead_steps=6).recorded()
+    assert (chosen["lookahead_steps"], chosen["lookahead_step_size"]) == (6, 0.5) and "swa_start" not in chosen

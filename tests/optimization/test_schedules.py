@@ -81,10 +81,10 @@ def test_the_reported_rate_is_the_one_of_the_next_step() -> None:
 
 def test_what_is_recorded_of_a_schedule() -> None:
     """A constant rate may be trained on with more iterations; a decaying one would be another schedule."""
-    assert ScheduleConfig().resolved(100) == ScheduleConfig().resolved(200)
+    assert ScheduleConfig().acting(100) == ScheduleConfig().acting(200)
     cosine = ScheduleConfig("cosine", warmup_steps=10)
-    assert cosine.resolved(100)["decay_steps"] == 90
-    assert cosine.resolved(200) != cosine.resolved(100) == ScheduleConfig("cosine", 10, 90).resolved(200)
+    assert cosine.acting(100).decay_steps == 90
+    assert cosine.acting(200) != cosine.acting(100) == ScheduleConfig("cosine", 10, 90).acting(200)
 
 
 def test_impossible_schedules_are_refused() -> None:

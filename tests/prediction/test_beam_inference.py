@@ -18,7 +18,8 @@ from tc3net.detection import DetectionConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.predict_beam import predict_on_beam
 from tc3net.prediction.tasks import Task, run_task
-from tc3net.runs.folder import CheckpointChoice, RunInfo, save_run
+from tc3net.runs.description import RunInfo
+from tc3net.runs.folder import CheckpointChoice, save_run
 from tc3net.runs.scoring import DatasetChoice, Scoring
 from tests.support.data import CLASSES, FEATURE_DIM
 
@@ -41,7 +42,7 @@ def save_checkpoint(folder: Path, step: int, seed: int) -> None:
 def run_dir(tmp_path: Path) -> Path:
     """A run folder with a last and a best checkpoint."""
     folder = tmp_path / "run"
-    run = RunInfo("d", CLASSES, FEATURE_DIM, TimeBase(), ModelConfig(), DetectionConfig(), {"top_k_divisor": 8})
+    run = RunInfo("d", CLASSES, FEATURE_DIM, TimeBase(), ModelConfig(), DetectionConfig())
     save_run(folder, run)
     save_checkpoint(folder / "checkpoints", 4, seed=1)
     save_checkpoint(folder / "best", 2, seed=3)

@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from tc3net.common.errors import UserError
+from tc3net.data.sampling import InputConfig
 from tc3net.data.schema import Manifest
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
+from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig
-from tc3net.runs.folder import RunInfo, check_same_classes, claim_run_dir, load_run
+from tc3net.optimization.optimizers import OptimizerConfig
+from tc3net.optimization.schedules import ScheduleConfig
+from tc3net.runs.description import RunInfo, TrainingChoices
+from tc3net.runs.folder import check_same_classes, claim_run_dir, load_run
 
 RUN = RunInfo(
     dataset="d",
@@ -22,7 +27,7 @@ RUN = RunInfo(
     time_base=TimeBase(fps=30.0),
     model=ModelConfig(dropout=0.5),
     detection=DetectionConfig(min_segments=2),
-    training={"seed": 1, "learning_rate": 0.1},
+    training=TrainingChoices(InputConfig(seed=1), optimizer=OptimizerConfig(learning_rate=0.1)),
 )
 
 
@@ -40,7 +45,7 @@ def test_the_same_run_resumes_also_with_other_detection_settings(tmp_path: Path)
     ("change", "message"),
     [
         ({"classes": ("a", "c")}, "another classes"),
-        ({"training": {"seed": 2, "learning_rate": 0.1}}, "seed is 1 there, 2 here"),
+        ({"training": TrainingChoices(InputConfig(seed=2))}, "seed is 1 there, 2 here"),
         ({"model": ModelConfig()}, "dropout is 0.5 there, 0.7 here"),
         ({"feature_dim": 8}, "4 there, 8 here"),
     ],
@@ -93,3 +98,42 @@ def test_a_description_without_provenance_is_read_and_resumed(tmp_path: Path) ->
     assert load_run(tmp_path) == RUN
     assert claim_run_dir(tmp_path, dataclasses.replace(RUN, starts=({"git_revision": "c"},))) is True
     assert load_run(tmp_path).starts == ({"git_revision": "c"},)
+
+
+def test_every_choice_is_read_back_into_the_dataclass_that_wrote_it(tmp_path: Path) -> None:
+    """Each field of each dataclass, with a value that is not its default; those that do not act are left out."""
+    training = TrainingChoices(
+        inputs=InputConfig(batch_size=3, crop_segments=4, max_segments=50, batches="full", seed=6),
+        loss=LossConfig(
+            alpha=0.5, beta=0.25, count_estimator="peaks", count_error="log", count_start_step=7, count_ramp_steps=8
+        ),
+        optimizer=OptimizerConfig(optimizer="sgd", lookahead_steps=5, lookahead_step_size=0.25).acting(),
+        schedule=ScheduleConfig("cosine", warmup_steps=3, learning_rate_decay=0.125).acting(20),
+        holdout_fraction=0.5,
+        selected_by="something",
+        train_subset="training",
+        shards={"training": ["00", "11"]},
+        terms={"toy": {"toy_weight": 0.5}},
+    )
+    run = dataclasses.replace(RUN, training=training, test_subset="", extensions=("my.terms",), heads={"h": {"x": 1}})
+    claim_run_dir(tmp_path, run)
+    assert load_run(tmp_path) == run
+    assert training.schedule.decay_steps == 17
+    with pytest.raises(UserError, match=r"--extensions=my\.terms; not loaded here: my\.terms"):
+        load_run(tmp_path).make_heads()
+
+
+def test_what_an_earlier_version_did_not_record_is_the_default(tmp_path: Path) -> None:
+    claim_run_dir(tmp_path, RUN)
+    path = tmp_path / "run.json"
+    raw = json.loads(path.read_text())
+    for name in ("count_ramp_steps", "weight_decay_mode", "holdout_fraction"):
+        del raw["training"][name]
+    del raw["test_subset"]
+    path.write_text(json.dumps(raw))
+    assert load_run(tmp_path) == RUN
+    assert claim_run_dir(tmp_path, RUN) is True  # still the same run
+    raw["training"]["a_choice_of_the_future"] = 1
+    path.write_text(json.dumps(raw))
+    with pytest.raises(UserError, match=r"a_choice_of_the_future.*another version"):
+        load_run(tmp_path)

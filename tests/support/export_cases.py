@@ -11,7 +11,7 @@ from tc3net.data.schema import VideoExample, encode
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.model import ModelConfig, ThreeCNet
-from tc3net.runs.folder import RunInfo
+from tc3net.runs.description import RunInfo
 from tc3net.saved_model.signatures import Batching, Service
 
 CLASSES, DIM, MOST = 3, 4, 6
@@ -22,7 +22,6 @@ RUN = RunInfo(
     time_base=TimeBase(fps=30.0, frames_per_segment=16, stride_frames=8),
     model=ModelConfig(temporal_conv=True, temporal_conv_relu=False),
     detection=DetectionConfig(),
-    training={"top_k_divisor": 8},
 )
 
 

@@ -22,7 +22,8 @@ from tc3net.detection import DetectionConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.optimizers import OptimizerConfig, make_optimizer
 from tc3net.runs.checkpoints import CheckpointFolder
-from tc3net.runs.folder import RunInfo, load_model, save_run
+from tc3net.runs.description import RunInfo
+from tc3net.runs.folder import load_model, save_run
 from tests.support.data import CLASSES, FEATURE_DIM, make_video, write_dataset
 
 STEPS = 3
@@ -91,7 +92,7 @@ def write(folder: Path) -> None:
     write_dataset(folder / "dataset", videos)
     model, losses = trained(folder / "dataset")
     CheckpointFolder(folder / "run" / "checkpoints", model, keep=1).save(STEPS, notes=["note"])
-    run = RunInfo("test data", CLASSES, FEATURE_DIM, TimeBase(), CONFIG, DetectionConfig(), training={})
+    run = RunInfo("test data", CLASSES, FEATURE_DIM, TimeBase(), CONFIG, DetectionConfig())
     save_run(folder / "run", run)
     (folder / "report.json").write_text(json.dumps(report(losses, folder)), encoding="utf-8")
 

@@ -8,10 +8,11 @@ import time
 import pytest
 import tensorflow as tf
 
+from tc3net.losses import LossConfig, make_objective
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer, TerminalLog, hours
 from tc3net.training.step_log import LogInterval
 
-TERMS = ("loss", "count_positive")
+TERMS = make_objective(LossConfig(classification_tcams="fused", alpha=0.0))
 FACTS = IntervalFacts(
     step=50,
     iterations=2050,

@@ -1,0 +1,67 @@
+"""Classification by top-k multiple-instance learning (Sec. 3.2): Eq. 2 and Eq. 3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tc3net.losses.config import LossConfig
+from tc3net.losses.term import LossInputs, LossTerm, Term
+from tc3net.ops import ragged
+
+
+def log_class_probability(scores: tf.Tensor) -> tf.Tensor:
+    """log p(j) of Eq. 2: the logarithm of the softmax over classes.
+
+    Args:
+        scores: [N, C], r of the paper: top-k means of a T-CAM.
+
+    Returns:
+        [N, C].
+    """
+    return tf.nn.log_softmax(scores, axis=1)
+
+
+def classification_loss(*, tcam: tf.RaggedTensor, labels: tf.Tensor, top_k_divisor: int = 8) -> Term:
+    """Cross-entropy between p of Eq. 2 and the l1-normalised labels q (Sec. 3.2), for one T-CAM.
+
+    Args:
+        tcam: [N, (s), C] ragged.
+        labels: [N, C] multi-hot. Videos without any label take no part.
+        top_k_divisor: k = ⌈s / divisor⌉.
+
+    Returns:
+        Term over the labelled videos.
+    """
+    scores = ragged.top_k_mean(tcam, divisor=top_k_divisor)  # [N, C], r of the paper
+    num_labels = tf.reduce_sum(labels, axis=1)  # [N]
+    target = tf.math.divide_no_nan(labels, num_labels[:, tf.newaxis])  # q; all zero for an unlabelled video
+    total = -tf.reduce_sum(target * log_class_probability(scores))
+    return Term(total, tf.reduce_sum(tf.cast(num_labels > 0, total.dtype)))
+
+
+@dataclass(frozen=True)
+class ClassificationTerm(LossTerm):
+    """The classification loss of one T-CAM."""
+
+    tcam: str
+    top_k_divisor: int
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """`classification_rgb`, ..."""
+        return f"classification_{self.tcam}"
+
+    def compute(self, inputs: LossInputs) -> Term:
+        """`classification_loss` of this T-CAM."""
+        return classification_loss(
+            tcam=inputs.outputs[f"tcam_{self.tcam}"],
+            labels=inputs.batch["labels"],
+            top_k_divisor=self.top_k_divisor,
+        )
+
+
+def classification_terms(config: LossConfig) -> tuple[LossTerm, ...]:
+    """The summands of Eq. 3: L_cls = L_cls^a + L_cls^f + L_cls^F, a term per T-CAM (ablation: the fused one alone)."""
+    return tuple(ClassificationTerm(name, config.top_k_divisor) for name in config.classified)
