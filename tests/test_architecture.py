@@ -134,6 +134,26 @@ def test_no_package_exports_a_name_that_is_one_of_its_modules() -> None:
     assert not wrong, "whoever imports it gets a module or a function, depending on what was imported before"
 
 
+# Where the tests of a package lie; those of commands and of data preparation are together, helpers in `support`.
+TEST_FOLDERS = {*ROOMS["tc3net"], "commands", "data_prep", "studies", "support"}
+
+
+def test_tests_lie_where_the_packages_do() -> None:
+    folders = {path.relative_to(ROOT / "tests").parent.as_posix() for path in (ROOT / "tests").rglob("*.py")}
+    assert folders <= {*TEST_FOLDERS, "."}
+
+
+def test_no_test_imports_another_test() -> None:
+    wrong = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = [f"{getattr(node, 'module', '')}.{alias.name}" for alias in node.names]
+                if any(part.startswith("test_") for name in names for part in name.split(".")):
+                    wrong.append(f"{path.relative_to(ROOT)}, line {node.lineno}: {ast.unparse(node)}")
+    assert not wrong, "what tests share belongs into a module of tests/support"
+
+
 def test_tc3net_knows_nothing_of_data_prep() -> None:
     wrong = [
         f"{name} imports {target}"

@@ -18,7 +18,7 @@ from data_prep.conversion.pipeline import convert
 from tc3net.common.beam_support import import_beam
 from tc3net.common.errors import UserError
 from tc3net.data import schema
-from tests.data_prep.test_convert import write_inputs
+from tests.support.conversion import write_inputs
 
 ROOT = Path(__file__).parents[2]
 needs_beam = pytest.mark.skipif(

@@ -17,7 +17,7 @@ from data_prep.inputs.layouts import read_annotations
 from data_prep.inputs.options import InputOptions, define_input_flags, input_options, open_inputs
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
-from tests.data_prep.test_convert import read_split
+from tests.support.conversion import read_split
 
 REAL_VIDEOS = Path(__file__).parents[3] / "shared" / "data" / "videos"
 SEGMENTS = {"v1": 10, "v2": 20}

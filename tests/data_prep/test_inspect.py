@@ -18,7 +18,7 @@ from data_prep import inspect as command
 from data_prep.conversion.pipeline import convert
 from data_prep.inspection.findings import Inspection, to_json
 from tc3net.common.errors import UserError
-from tests.data_prep.test_convert import VIDEOS, write_inputs
+from tests.support.conversion import VIDEOS, write_inputs
 
 ROOT = Path(__file__).parents[2]
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -20,8 +20,9 @@ from tc3net.evaluation import (
     normalized_average_precision,
 )
 from tc3net.visualization import error_figures
-from tests.evaluation.test_evaluation import ONE_SECOND_GRID, found, ground_truth
-from tests.evaluation.test_oracles import cases, columns
+from tc3net.visualization.style import save
+from tests.support.random_rows import cases, columns
+from tests.support.rows_by_hand import ONE_SECOND_GRID, found, ground_truth
 
 
 def types_of(protocol, instances, rows, *, tiou=0.5, ambiguous=()) -> list[str]:
@@ -205,10 +206,10 @@ def test_pictures_are_written_and_repeatable(tmp_path):
     truth = ground_truth(INSTANCES)
     matches = match_localization("thumos14", truth, found([("a", 0, 0, 10, 0.9), ("a", 1, 0, 8, 0.5)]))
     analysis = analyse(matches, truth, np.array([100.0, np.nan]))
-    error_figures.save(tmp_path, "errors", error_figures.false_positive_figure, analysis.errors, 0.5, "some $data_set")
-    error_figures.save(tmp_path, "missed", error_figures.miss_figure, analysis.sensitivity, 0.5, "x")
+    save(tmp_path, "errors", error_figures.false_positive_figure, analysis.errors, 0.5, "some $data_set")
+    save(tmp_path, "missed", error_figures.miss_figure, analysis.sensitivity, 0.5, "x")
     for folder in (tmp_path, tmp_path / "again"):
-        error_figures.save(folder, "sensitivity", error_figures.sensitivity_figure, analysis.sensitivity, 0.5, "x")
+        save(folder, "sensitivity", error_figures.sensitivity_figure, analysis.sensitivity, 0.5, "x")
     for path in tmp_path.glob("*.*"):
         assert path.stat().st_size > 5000
     assert sorted(path.name for path in tmp_path.glob("*.*")) == [
