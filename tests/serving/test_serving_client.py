@@ -324,7 +324,7 @@ def test_a_message_that_is_too_large_is_not_repeated() -> None:
 def test_rest_explains_pages_that_are_no_json(monkeypatch: pytest.MonkeyPatch, stand_in: StandIn) -> None:
     """A proxy's page, or a wrong port."""
     page = "<html>Bad\nGateway</html>"
-    monkeypatch.setattr("serving_stand_in.json.dumps", lambda *args, **kwargs: page)
+    monkeypatch.setattr("tests.support.serving_stand_in.json.dumps", lambda *args, **kwargs: page)
     with connect(stand_in, "rest") as client, pytest.raises(ServingError, match="the answer is no JSON") as caught:
         client.health()
     assert caught.value.code == "INTERNAL"
