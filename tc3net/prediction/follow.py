@@ -7,6 +7,7 @@ on the features alone, not on when or in what pieces they arrive.
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from tc3net.detection import DetectionConfig, detect, mixed_tcam
 from tc3net.inference.scorer import Scorer
 
 RAW_SUFFIX = ".f32"
+_LONGEST_HEADER = 1 << 16  # bytes; NumPy reads none of more than 10,000
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,18 @@ class GrowingFile:
             return 0, np.dtype("<f4")
         if not self.path.endswith(".npy"):
             raise UserError(f"{self.path}: expected a .npy file, or {RAW_SUFFIX} (float32 rows), to follow.")
-        with open(self.path, "rb") as file:
-            try:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, fortran_order, dtype = read(file)
-            except ValueError as error:
-                if file.tell() == Path(self.path).stat().st_size:
-                    return None
-                raise UserError(f"{self.path}: expected a .npy file, found something else ({error}).") from None
-            offset = file.tell()
+        with open(self.path, "rb") as opened:
+            content = opened.read(_LONGEST_HEADER)
+        file = io.BytesIO(content)  # what is there now: the file itself may grow between reading and looking again
+        try:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran_order, dtype = read(file)
+        except ValueError as error:
+            if file.tell() == len(content):
+                return None
+            raise UserError(f"{self.path}: expected a .npy file, found something else ({error}).") from None
+        offset = file.tell()
         if len(shape) != 2 or shape[1] != self.width or fortran_order or dtype.kind != "f":
             raise UserError(
                 f"{self.path}: an array {shape} of {dtype} found; expected [segments, {self.width}] numbers by row."

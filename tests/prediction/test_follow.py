@@ -141,6 +141,24 @@ def test_files_that_grow_are_read_to_their_end(tmp_path: Path, kind: str) -> Non
     assert sorted(spans_of(found)) == sorted(SPANS)
 
 
+def test_a_header_that_grows_while_it_is_read_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "whole.npy", np.ones((2, 3), np.float32))
+    content = (tmp_path / "whole.npy").read_bytes()
+    path = tmp_path / "a.npy"
+    path.write_bytes(content[:100])
+    read_header = np.lib.format.read_array_header_1_0
+
+    def grows_after(file: Any) -> Any:
+        try:
+            return read_header(file)
+        finally:
+            path.write_bytes(content)
+
+    monkeypatch.setattr(np.lib.format, "read_array_header_1_0", grows_after)
+    file = GrowingFile(str(path), 3)
+    assert [len(file.read()), len(file.read())] == [0, 2]
+
+
 def test_a_header_may_promise_fewer_rows_than_follow(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 3), np.float32))
     file = GrowingFile(str(tmp_path / "a.npy"), 3)
