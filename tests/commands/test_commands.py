@@ -18,6 +18,7 @@ from tc3net.optimization.optimizers import make_optimizer
 from tc3net.runs.checkpoints import restore_network
 from tc3net.training.metrics_log import read_metrics
 from tests.support.commands import TRAIN, command
+from tests.support.needs import ADDONS, needs
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +228,7 @@ def test_a_run_without_test_set_that_averages_and_stops_early(work: Path, tmp_pa
     assert "ema_decay is 0.9 there, 0.5 here" in refused
 
 
-@pytest.mark.skipif(KERAS_3, reason="tensorflow-addons needs Keras 2: make test-addons")
+@needs(ADDONS)
 def test_a_run_with_lookahead_is_evaluated_and_exported_by_its_slow_weights(work: Path, tmp_path: Path) -> None:
     data, run = f"--dataset_dir={work / 'dataset'}", f"--run_dir={tmp_path / 'run'}"
     how = ("--optimizer=radam", "--lookahead_steps=3", "--schedule=cosine")

@@ -22,6 +22,7 @@ from tc3net.serving import client as client_module
 from tc3net.serving import features as features_module
 from tc3net.serving.calls import CallFailed, Deadline, Reply, ServingError, with_retries
 from tc3net.serving.client import Client, Detection
+from tests.support.needs import OPENSSL, needs
 from tests.support.serving_cases import MODEL, TRANSPORTS, connect, video
 from tests.support.serving_export import CLASSES, DIM, expected, export_model
 from tests.support.serving_stand_in import StandIn
@@ -404,7 +405,7 @@ def test_a_version_that_goes_between_two_calls_is_asked_for_again(monkeypatch: p
 # TLS and the command
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
+@needs(OPENSSL)
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_tls(export_dir: Path, tmp_path: Path, transport: str) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
