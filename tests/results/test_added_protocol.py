@@ -36,10 +36,10 @@ from tc3net.results.folder import write_analysis, write_evaluation
 from tc3net.results.sources import Scored, from_scores
 from tc3net.training.tensorboard_log import class_scalars
 from tc3net.training.validation import Validation, describe_selection
-from tests.evaluation.test_evaluation import found, ground_truth
 from tests.support import forked_commands
 from tests.support.extension_pages import loaded, module_of
 from tests.support.report_cases import CONFIG, raw_scores, report_input
+from tests.support.rows_by_hand import found, ground_truth
 
 NAME = "quarters"  # tIoU 0.25 and 0.75, the surest detection chooses first
 EVERY = (NAME, "thumos14", "reference", "activitynet")
