@@ -18,6 +18,7 @@ from data_prep.annotations import AnnotationFormat, AnnotationSet, add_format, f
 from data_prep.inspection.verify import verify
 from tc3net.common.errors import UserError
 from tests.support import forked_commands
+from tests.support.docs import code_blocks
 
 ROOT = Path(__file__).parents[2]
 TOY = "tests.support.toy_extensions.toy_format"
@@ -140,15 +141,8 @@ def test_what_a_format_says_of_itself_is_what_is_asked(tmp_path: Path) -> None:
         read_annotations(tmp_path)
 
 
-def blocks(section: str) -> dict[str, str]:
-    """Language -> code block of a section of docs/extending.md."""
-    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
-    return dict(re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
-
-
 def test_the_module_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> None:
-    found = blocks("An annotation format")
+    found = {kind: code_blocks("extending.md", "An annotation format", kind)[-1] for kind in ("python", "text", "sh")}
     (tmp_path / "my_formats.py").write_text(found["python"], encoding="utf-8")
     (tmp_path / "actions.txt").write_text(found["text"], encoding="utf-8")
     for stream in ("rgb", "flow"):
