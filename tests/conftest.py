@@ -13,6 +13,11 @@ import pytest
 import tensorflow as tf
 
 from tests.support.data import make_video, write_dataset
+from tests.support.left_out import (  # noqa: F401
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+)
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4

@@ -137,6 +137,26 @@ def test_no_package_exports_a_name_that_is_one_of_its_modules() -> None:
     assert not wrong, "whoever imports it gets a module or a function, depending on what was imported before"
 
 
+# Where the tests of a package lie; those of commands and of data preparation are together, helpers in `support`.
+TEST_FOLDERS = {*ROOMS["tc3net"], "commands", "data_prep", "studies", "support"}
+
+
+def test_tests_lie_where_the_packages_do() -> None:
+    folders = {path.relative_to(ROOT / "tests").parent.as_posix() for path in (ROOT / "tests").rglob("*.py")}
+    assert folders <= {*TEST_FOLDERS, "support/toy_extensions", "."}
+
+
+def test_no_test_imports_another_test() -> None:
+    wrong = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = [f"{getattr(node, 'module', '')}.{alias.name}" for alias in node.names]
+                if any(part.startswith("test_") for name in names for part in name.split(".")):
+                    wrong.append(f"{path.relative_to(ROOT)}, line {node.lineno}: {ast.unparse(node)}")
+    assert not wrong, "what tests share belongs into a module of tests/support"
+
+
 # Where a user hands raw features to tc3net, as files or arrays: they are read and checked as data preparation does it.
 # What training and evaluation read was prepared before.
 TAKES_RAW_FEATURES = {"tc3net.prediction.feature_files", "tc3net.serving.features"}

@@ -11,13 +11,13 @@ from tc3net.common.extensions import loaded_extensions
 from tc3net.data.sampling import InputConfig
 from tc3net.data.schema import Manifest
 from tc3net.detection import DetectionConfig
-from tc3net.evaluation import PROTOCOLS
+from tc3net.evaluation import find_protocol
 from tc3net.losses import LossConfig, LossTerm
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.model.heads import Head, heads_as_dict
 from tc3net.optimization.optimizers import OptimizerConfig, make_optimizer
 from tc3net.optimization.schedules import ScheduleConfig, make_schedule
-from tc3net.results.assessment import check_protocols
+from tc3net.results.assessment import check_protocols, map_tag
 from tc3net.runs.description import RunInfo, TrainingChoices
 from tc3net.runs.provenance import dataset_checksum, start_record, versions
 from tc3net.training.selection import SelectionConfig
@@ -169,11 +169,10 @@ class Settings:
         metrics = {}
         if run.training.selected_by:
             where = "" if self.test_subset else HELD_OUT_TAG
-            first = self.protocols[0]
-            main = f"mAP@{PROTOCOLS[first].main_tiou:.2f}"
+            main = map_tag(self.protocols[0], find_protocol(self.protocols[0]).main_tiou)
             metrics = {
                 SELECTION_TAG: "selection",  # of what is said in the column selected_by: other runs share this heading
-                f"{where}{first}/{main}": f"{where}{first} {main}",
+                f"{where}{main}": f"{where}{main.replace('/', ' ')}",
             }
         table = markdown_table(("flag", "value", "default, if another"), flags)
         return RunCard(texts={"dataset": run.dataset, "flags": table}, hparams=hparams, metrics=metrics)

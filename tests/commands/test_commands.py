@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,32 +17,8 @@ from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer
 from tc3net.runs.checkpoints import restore_network
 from tc3net.training.metrics_log import read_metrics
-from tests.support import forked_commands
-
-ROOT = Path(__file__).parents[2]
-TRAIN = (
-    "tc3net.train",
-    f"--flagfile={ROOT / 'configs' / 'demo.cfg'}",
-    "--iterations=4",
-    "--eval_every=2",
-    "--log_every=2",
-)
-
-
-def command(*arguments: str, cwd: Path = ROOT, expect_failure: bool = False, new_process: bool = False) -> str:
-    """Runs `python -m ...`; returns its output. A fork of a process with TensorFlow unless `new_process`."""
-    if new_process:
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-        result = subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
-        )
-        status, output = result.returncode, result.stdout + result.stderr
-    else:
-        status, output = forked_commands.run(arguments, cwd)
-    assert (status != 0) == expect_failure, output
-    if expect_failure:
-        assert "Traceback" not in output, output
-    return output
+from tests.support.commands import TRAIN, command
+from tests.support.needs import ADDONS, needs
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +233,7 @@ def test_a_run_without_test_set_that_averages_and_stops_early(work: Path, tmp_pa
     assert "ema_decay is 0.9 there, 0.5 here" in refused
 
 
-@pytest.mark.skipif(KERAS_3, reason="tensorflow-addons needs Keras 2: make test-addons")
+@needs(ADDONS)
 def test_a_run_with_lookahead_is_evaluated_and_exported_by_its_slow_weights(work: Path, tmp_path: Path) -> None:
     data, run = f"--dataset_dir={work / 'dataset'}", f"--run_dir={tmp_path / 'run'}"
     how = ("--optimizer=radam", "--lookahead_steps=3", "--schedule=cosine")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands.test_commands import ROOT, command
+from tests.support.commands import ROOT, command
 
 
 @pytest.fixture

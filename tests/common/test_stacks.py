@@ -19,10 +19,10 @@ from tc3net.common.errors import UserError
 from tc3net.common.stack import NAME
 from tc3net.runs.checkpoints import CheckpointFolder
 from tests.support import stack_exchange
+from tests.support.needs import OTHER_PYTHON, OTHER_STACK, needs
 
-OTHER = os.environ.get("TC3NET_OTHER_PYTHON", "")
 ROOT = Path(__file__).parents[2]
-with_both = pytest.mark.skipif(not OTHER, reason="the other stack is not installed (TC3NET_OTHER_PYTHON is not set)")
+with_both = needs(OTHER_STACK)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     here, there = folder / "here", folder / "there"
     stack_exchange.write(here)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [OTHER, str(ROOT / "tests" / "support" / "stack_exchange.py"), str(there), str(here)]
+    command = [OTHER_PYTHON, str(ROOT / "tests" / "support" / "stack_exchange.py"), str(there), str(here)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     files = {"here": here / "report.json", "there": there / "report.json", "there of here": here / "read_by_other.json"}

@@ -17,9 +17,7 @@ from data_prep.annotations.activitynet_json import read_activitynet_json
 from data_prep.annotations.wtalc_folder import read_wtalc_folder
 from data_prep.checks.judge import check_record
 from tc3net.common.errors import UserError
-
-REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
-needs_real_data = pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real annotations are not in ../shared/data")
+from tests.support.needs import REAL_ANNOTATIONS, SHARED_DATA, needs
 
 
 def write_json(path: Path, database: dict, **extra) -> Path:
@@ -198,7 +196,7 @@ def findings(annotations: AnnotationSet) -> Counter[str]:
     return Counter(problem.rule for record in annotations.videos for problem in check_record(record, classes, None))
 
 
-@needs_real_data
+@needs(REAL_ANNOTATIONS)
 @pytest.mark.parametrize(
     ("name", "videos", "classes", "annotated", "instances", "expected"),
     [
@@ -216,7 +214,7 @@ def findings(annotations: AnnotationSet) -> Counter[str]:
     ],
 )
 def test_real_annotations(name, videos, classes, annotated, instances, expected):
-    parsed, _ = read_annotations(REAL_DATA / name)
+    parsed, _ = read_annotations(SHARED_DATA / name)
     assert len(parsed.videos) == videos
     assert len(parsed.classes) == classes
     assert sum(record.instances_known for record in parsed.videos) == annotated
@@ -230,10 +228,10 @@ def test_real_annotations(name, videos, classes, annotated, instances, expected)
         assert sum(len(record.ambiguous) for record in parsed.videos) == (96 if name == "thumos14-reduced" else 99)
 
 
-@needs_real_data
+@needs(REAL_ANNOTATIONS)
 @pytest.mark.parametrize("name", ["thumos14", "thumos14-3cnet"])
 def test_22_annotated_training_videos_have_differing_labels(name):
-    parsed, _ = read_annotations(REAL_DATA / name)
+    parsed, _ = read_annotations(SHARED_DATA / name)
     training = [record for record in parsed.videos if record.subset == "validation" and record.instances_known]
     assert len(training) == 200
     classes = frozenset(parsed.classes)
@@ -241,11 +239,11 @@ def test_22_annotated_training_videos_have_differing_labels(name):
     assert sum("labels_differ" in found for found in rules) == 22
 
 
-@needs_real_data
+@needs(REAL_ANNOTATIONS)
 def test_videos_whose_real_annotation_runs_past_their_end():
     late = {}
     for name in ("thumos14", "thumos14-3cnet"):
-        parsed, _ = read_annotations(REAL_DATA / name)
+        parsed, _ = read_annotations(SHARED_DATA / name)
         classes = frozenset(parsed.classes)
         late[name] = {
             problem.video_id
@@ -451,10 +449,10 @@ def test_a_folder_that_is_both_has_to_be_said(tmp_path):
         read_annotations(write_folder(tmp_path / "only"), "thumos_text")
 
 
-@needs_real_data
+@needs(REAL_ANNOTATIONS)
 def test_real_annotations_say_the_same_as_thumos_text_files(tmp_path):
     """The official files hold the instances of the NumPy folder, a file per class and subset."""
-    parsed, _ = read_annotations(REAL_DATA / "thumos14-reduced")
+    parsed, _ = read_annotations(SHARED_DATA / "thumos14-reduced")
     short = {"validation": "val", "test": "test"}
     files: dict[str, str] = {}
     for record in parsed.videos:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -18,12 +17,10 @@ from data_prep.conversion.pipeline import convert
 from tc3net.common.beam_support import import_beam
 from tc3net.common.errors import UserError
 from tc3net.data import schema
-from tests.data_prep.test_convert import write_inputs
+from tests.support.conversion import write_inputs
+from tests.support.needs import BEAM, needs
 
 ROOT = Path(__file__).parents[2]
-needs_beam = pytest.mark.skipif(
-    importlib.util.find_spec("apache_beam") is None, reason="apache-beam is not installed (pip install tc3net[beam])"
-)
 
 
 def test_without_beam_the_package_is_named(tmp_path, monkeypatch):
@@ -39,7 +36,7 @@ def test_the_number_of_workers_is_the_runners(tmp_path):
         beam.convert_on_beam(replace(write_inputs(tmp_path), num_workers=2))
 
 
-@needs_beam
+@needs(BEAM)
 @pytest.mark.parametrize("feature_dtype", ["float32", "float16"])
 def test_the_direct_runner_gives_the_same_bytes(tmp_path, feature_dtype):
     options = replace(write_inputs(tmp_path), videos_per_shard=1, feature_dtype=feature_dtype)
@@ -54,7 +51,7 @@ def test_the_direct_runner_gives_the_same_bytes(tmp_path, feature_dtype):
     assert not (tmp_path / "out.partial").exists()
 
 
-@needs_beam
+@needs(BEAM)
 def test_bad_videos_and_errors_in_workers_name_the_video(tmp_path):
     options = write_inputs(tmp_path)
     np.save(tmp_path / "features" / "rgb" / "v2.npy", np.full((10, 2), np.nan, np.float32))
@@ -72,7 +69,7 @@ def read_step(reader, video_id: str) -> int:
         return len(reader.read(video_id)[0])
 
 
-@needs_beam
+@needs(BEAM)
 def test_the_command_reaches_other_processes(tmp_path):
     write_inputs(tmp_path)
     flags = [f"--annotations={tmp_path / 'a.json'}", f"--features={tmp_path / 'features'}", "--name=x"]

@@ -13,11 +13,8 @@ from data_prep.conversion import writer
 from data_prep.conversion.pipeline import ConvertOptions, convert
 from tc3net.common.errors import UserError
 from tc3net.data import schema
-from tests.data_prep.test_convert import VIDEOS, read_split, write_inputs
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+from tests.support.conversion import VIDEOS, read_split, write_inputs
+from tests.support.folders import snapshot
 
 
 def bad_inputs(folder: Path, kind: str) -> ConvertOptions:

@@ -17,7 +17,7 @@ from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.inputs.options import InputOptions
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
-from tests.data_prep.test_convert import write_inputs
+from tests.support.conversion import write_inputs
 
 ROOT = Path(__file__).parents[2]
 

@@ -28,9 +28,9 @@ from data_prep.inputs.options import InputOptions
 from data_prep.output import staging
 from tc3net.common.errors import UserError
 from tc3net.data import schema
-from tests.data_prep.test_convert import VIDEOS, write_inputs
-from tests.data_prep.test_convert_bad_input import snapshot
 from tests.support import worker_steps
+from tests.support.conversion import VIDEOS, write_inputs
+from tests.support.folders import snapshot
 
 ROOT = Path(__file__).parents[2]
 NO_READER: Any = None  # what runs in other processes needs none here

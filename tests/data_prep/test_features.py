@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,7 @@ from data_prep.features.layouts import FeatureChoices, open_features
 from data_prep.pickles.arrays import load_array, load_rows
 from data_prep.pickles.scan import StoredArray
 from tc3net.common.errors import UserError
+from tests.support.needs import PROC, needs
 
 GOOD = np.arange(12, dtype=np.float32).reshape(3, 4)
 VIDEOS = {
@@ -68,7 +70,6 @@ def save(kind: str, path: Path, arrays: dict[str, np.ndarray]) -> None:
     elif kind == "npz":
         np.savez_compressed(f"{path}.npz", **arrays)
     else:
-        h5py = pytest.importorskip("h5py")
         with h5py.File(f"{path}.h5", "w") as file:
             for name, array in arrays.items():
                 file[name] = array
@@ -130,7 +131,6 @@ def test_streams_in_separate_places(tmp_path, kind, suffixes):
 
 @pytest.mark.parametrize("arrangement", ["folders", "suffixes", "keys", "joint"])
 def test_one_hdf5_file_for_the_whole_data_set(tmp_path, arrangement):
-    h5py = pytest.importorskip("h5py")
     path = tmp_path / "all.hdf5"
     with h5py.File(path, "w") as file:
         for name, (rgb, flow) in VIDEOS.items():
@@ -267,6 +267,7 @@ def test_a_hostile_row_file_is_refused_by_name(tmp_path):
     assert not (tmp_path / "sentinel").exists()
 
 
+@needs(PROC)
 def test_a_row_file_is_not_read_into_memory(tmp_path):
     """96 MB in 24 rows: a process that may only have 60 MB more than it has after its imports can read them all."""
     np.save(tmp_path / "a.npy", objects(*(np.full((1000, 1000), row, np.float32) for row in range(24))))
@@ -280,8 +281,6 @@ print(words, sum(float(reader.read(f"v{i}")[1][0, 0]) for i in range(24)))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1"}
     arguments = [sys.executable, "-c", code, str(tmp_path / "a.npy")]
-    if not Path("/proc/self/statm").exists():
-        pytest.skip("the process's size is read from /proc")
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.endswith(" 276.0\n"), done.stderr
 

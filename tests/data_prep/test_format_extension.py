@@ -18,8 +18,9 @@ from data_prep.annotations import AnnotationFormat, AnnotationSet, add_format, f
 from data_prep.inspection.verify import verify
 from tc3net.common.errors import UserError
 from tests.support import forked_commands
-from tests.support.docs import ROOT, code_blocks
+from tests.support.docs import code_blocks
 
+ROOT = Path(__file__).parents[2]
 TOY = "tests.support.toy_extensions.toy_format"
 LINES = "v1|training|6.4|Run@0.5-1.5;Jump@2-3\nv2|training|6.4|Run@1-2.25\nv3|test|6.4|\n"
 
@@ -141,17 +142,15 @@ def test_what_a_format_says_of_itself_is_what_is_asked(tmp_path: Path) -> None:
 
 
 def test_the_module_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> None:
-    (example,), (module,), (typed,) = (
-        code_blocks("extending.md", "An annotation format", language) for language in ("text", "python", "sh")
-    )
-    (tmp_path / "my_formats.py").write_text(module, encoding="utf-8")
-    (tmp_path / "actions.txt").write_text(example, encoding="utf-8")
+    found = {kind: code_blocks("extending.md", "An annotation format", kind)[-1] for kind in ("python", "text", "sh")}
+    (tmp_path / "my_formats.py").write_text(found["python"], encoding="utf-8")
+    (tmp_path / "actions.txt").write_text(found["text"], encoding="utf-8")
     for stream in ("rgb", "flow"):
         (tmp_path / "features" / stream).mkdir(parents=True)
         for number, video in enumerate(("jump_001", "walk_007", "empty_003")):
             values = np.random.default_rng([number, len(stream)]).random((10, 2), np.float32)
             np.save(tmp_path / "features" / stream / f"{video}.npy", values)
-    commands = [shlex.split(line) for line in typed.splitlines()]
+    commands = [shlex.split(line) for line in found["sh"].splitlines()]
     assert [words[:2] for words in commands] == [["python", "-m"]] * 3
     for words in commands:
         status, output = forked_commands.run(words[2:], tmp_path)

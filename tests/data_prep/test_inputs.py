@@ -17,9 +17,9 @@ from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.inputs.options import InputOptions, define_input_flags, input_options, open_inputs
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
-from tests.data_prep.test_convert import read_split
+from tests.support.conversion import read_split
+from tests.support.needs import REAL_FILES, REAL_VIDEOS, needs
 
-REAL_VIDEOS = Path(__file__).parents[3] / "shared" / "data" / "videos"
 SEGMENTS = {"v1": 10, "v2": 20}
 
 
@@ -127,9 +127,8 @@ def test_class_list(tmp_path):
         open_inputs(options)
 
 
-@pytest.mark.skipif(not REAL_VIDEOS.is_dir(), reason="the real videos are not in ../shared/data")
+@needs(REAL_FILES)
 def test_fps_and_durations_from_real_videos(tmp_path):
-    pytest.importorskip("cv2")
     names = ("v_GGSY1Qvo990", "v_ZNVhz7ctTq0")
     options = write_inputs(tmp_path, "video,class\n" + "".join(f"{name},Run\n" for name in names))
     for name in names:

@@ -18,11 +18,10 @@ from data_prep import inspect as command
 from data_prep.conversion.pipeline import convert
 from data_prep.inspection.findings import Inspection, to_json
 from tc3net.common.errors import UserError
-from tests.data_prep.test_convert import VIDEOS, write_inputs
+from tests.support.conversion import VIDEOS, write_inputs
+from tests.support.needs import REAL_ANNOTATIONS, SHARED_DATA, needs
 
 ROOT = Path(__file__).parents[2]
-REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
-needs_real_data = pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real annotations are not in ../shared/data")
 
 
 def inspect(*arguments: str) -> Inspection:
@@ -167,7 +166,7 @@ def test_positional_arguments_are_refused_unless_a_main_takes_them(positional, a
         assert "Found positional arguments ['x']; expected only --flag=value" in result.stderr
 
 
-@needs_real_data
+@needs(REAL_ANNOTATIONS)
 @pytest.mark.parametrize(
     ("folder", "videos", "annotated", "instances", "classes", "expected"),
     [
@@ -178,12 +177,12 @@ def test_positional_arguments_are_refused_unless_a_main_takes_them(positional, a
     ],
 )
 def test_real_annotations(folder, videos, annotated, instances, classes, expected):
-    found = inspect(str(REAL_DATA / folder))
+    found = inspect(str(SHARED_DATA / folder))
     total = found.numbers["total"]
     assert (total["videos"], total["annotated"], total["instances"]) == (videos, annotated, instances)
     assert total["classes"] == len(found.classes) == classes
     assert rules(found) == expected
-    kept = inspect(str(REAL_DATA / folder), "--keep_late_instances")
+    kept = inspect(str(SHARED_DATA / folder), "--keep_late_instances")
     assert kept.errors() == ()
 
 

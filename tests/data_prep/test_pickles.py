@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from data_prep.pickles.arrays import as_text, load_array
 from tc3net.common.errors import UserError
-
-REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+from tests.support.needs import REAL_ANNOTATIONS, SHARED_DATA, needs
 
 
 def object_array(*items) -> np.ndarray:
@@ -248,9 +247,9 @@ def test_as_text():
             as_text(value, "names.npy")
 
 
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real annotations are not in ../shared/data")
+@needs(REAL_ANNOTATIONS)
 def test_every_real_file_reads_as_numpy_reads_it():
-    files = sorted(REAL_DATA.glob("*/*.npy"))
+    files = sorted(SHARED_DATA.glob("*/*.npy"))
     assert len(files) > 30
     for path in files:
         loaded = load_array(path)

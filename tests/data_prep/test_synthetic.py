@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from data_prep.simulation.simulator import Simulator, SimulatorConfig
 from data_prep.synthetic import SyntheticOptions, simulate
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
+from tests.support.folders import snapshot
 
 # Enough dims that a sparse row is never all zero, which the validation would remark.
 MODEL = SimulatorConfig(feature_dim=24, median_duration_s=25.0)
@@ -27,10 +27,6 @@ LAYOUT_FILES = {
     "wtalc": ("annotations", "Simulated-I3D-JOINTFeatures.npy"),
 }
 CLASSES = tuple(f"Action{index:02d}" for index in range(20))
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("layout", sorted(LAYOUT_FILES))

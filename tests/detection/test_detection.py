@@ -1,7 +1,4 @@
-"""Detections from T-CAMs against a loop over videos, classes and segments, and cases by hand.
-
-T-CAM values are multiples of 1/8, so that plateaus and ties occur and every sum is exact in float32.
-"""
+"""Detections from T-CAMs against a loop over videos, classes and segments, and cases by hand."""
 
 from __future__ import annotations
 
@@ -13,13 +10,11 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from tc3net.detection import DetectionConfig, class_gate, detect, detect_videos, detector, thresholds, video_scores
 from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import GroundTruth
-
-Found = tuple[int, int, int, int, float]  # video, class, first segment, end segment, score
+from tests.support.tcams import Found, column, found, ragged, tcams
 
 CONFIGS = st.builds(
     DetectionConfig,
@@ -41,27 +36,6 @@ PLUS = DetectionConfig(
 )
 
 
-@st.composite
-def tcams(draw: Any, max_videos: int = 4) -> list[np.ndarray]:
-    """T-CAMs [s, C] of a few videos, some of them empty."""
-    classes = draw(st.integers(1, 3))
-    lengths = draw(st.lists(st.integers(0, 12), min_size=1, max_size=max_videos))
-    elements = st.integers(*draw(st.sampled_from([(-2, 2), (-8, 8), (-3, -1), (1, 3), (0, 1)])))
-    values = draw(hnp.arrays(np.int8, (sum(lengths), classes), elements=elements))
-    return np.split(values.astype(np.float32) / 8, np.cumsum(lengths)[:-1])
-
-
-def ragged(videos: list[np.ndarray]) -> tf.RaggedTensor:
-    rows = np.concatenate(videos).astype(np.float32)
-    return tf.RaggedTensor.from_row_lengths(rows, np.array([len(v) for v in videos], np.int64))
-
-
-def found(videos: list[np.ndarray], config: DetectionConfig = DetectionConfig(), divisor: int = 8) -> list[Found]:
-    columns = {name: column.numpy() for name, column in detect(ragged(videos), config, divisor).items()}
-    assert list(columns) == ["video", "label", "start_cell", "end_cell", "score"]
-    return list(zip(*(column.tolist() for column in columns.values())))
-
-
 def expected(videos: list[np.ndarray], config: DetectionConfig, divisor: int) -> list[Found]:
     """Sec. 3.5 in words: filter classes, threshold, walk along the segments."""
     result = []
@@ -70,17 +44,17 @@ def expected(videos: list[np.ndarray], config: DetectionConfig, divisor: int) ->
         if length == 0:
             continue
         k = -(-length // divisor) if config.detection_top_k == "ceil" else max(length // divisor, 1)
-        means = [np.sum(sorted(column)[-k:], dtype=np.float32) / np.float32(k) for column in tcam.T]
-        for label, column in enumerate(tcam.T):
+        means = [np.sum(sorted(values)[-k:], dtype=np.float32) / np.float32(k) for values in tcam.T]
+        for label, values in enumerate(tcam.T):
             if not means[label] > 0 or (config.class_filter == "half_of_best" and not means[label] > max(means) / 2):
                 continue
-            eta = 0.0 if config.threshold == "zero" else (float(min(column)) + float(max(column))) / 2
+            eta = 0.0 if config.threshold == "zero" else (float(min(values)) + float(max(values))) / 2
             start = None
             for t in range(length + 1):
-                if t < length and column[t] > eta:
+                if t < length and values[t] > eta:
                     start = t if start is None else start
                 elif start is not None:
-                    score = max(column[start:t]) + np.float32(config.score_gamma) * means[label]
+                    score = max(values[start:t]) + np.float32(config.score_gamma) * means[label]
                     if t - start >= config.min_segments:
                         result.append((video, label, start, t, float(score)))
                     start = None
@@ -105,10 +79,6 @@ def test_the_other_videos_of_the_batch_change_nothing(
     assert sorted((order[video], *rest) for video, *rest in shuffled) == together
     alone = [(i, *rest) for i, video in enumerate(videos) for _, *rest in found([video], config)]
     assert sorted(alone) == together
-
-
-def column(*values: float) -> np.ndarray:
-    return np.array(values, np.float32)[:, np.newaxis]
 
 
 def runs(*values: float, **choices: Any) -> list[tuple[int, int]]:

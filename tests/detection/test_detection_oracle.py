@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tc3net.detection import DetectionConfig, class_gate, mixed_tcam, smooth, upsample
 from tc3net.detection.proposals import Proposals
 from tc3net.detection.suppression import hard_nms, soft_nms
-from tests.detection.test_detection import column, found, ragged, tcams
 from tests.support import detection_oracle as oracle
+from tests.support.tcams import column, found, ragged, tcams
 
 LEVELS = ("0.5", "0.25", "0,0.5", "0.25,0.5,0.75", "0,0.125,0.25,0.375,0.5,0.625,0.75,0.875")
 # Settings under which every number that a decision turns on is exact in float32, where T-CAMs are multiples of 1/8.

@@ -20,8 +20,8 @@ from tc3net.evaluation import (
     normalized_average_precision,
 )
 from tc3net.visualization import error_figures, style
-from tests.evaluation.test_evaluation import ONE_SECOND_GRID, found, ground_truth
-from tests.evaluation.test_oracles import cases, columns
+from tests.support.random_rows import cases, columns
+from tests.support.rows_by_hand import ONE_SECOND_GRID, found, ground_truth
 
 
 def types_of(protocol, instances, rows, *, tiou=0.5, ambiguous=()) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,37 +9,8 @@ from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
 from tc3net.evaluation import PROTOCOLS, LocalizationResult, evaluate_localization, match_localization, matching
 from tc3net.intervals.columns import Detections, GroundTruth
-
-CLASSES = ("Dive", "Throw", "Jump")
-ONE_SECOND_GRID = TimeBase(fps=1, frames_per_segment=1, stride_frames=1)
-THUMOS14 = Path(__file__).parents[3] / "shared" / "data" / "thumos14-3cnet"
-
-
-def ground_truth(instances, ambiguous=(), videos=("a", "b")) -> GroundTruth:
-    """`instances`: (video, class id, start, end); `ambiguous`: (video, start, end)."""
-    return GroundTruth(
-        classes=CLASSES,
-        video_ids=tuple(videos),
-        video=np.array([videos.index(row[0]) for row in instances], np.int64),
-        label=np.array([row[1] for row in instances], np.int64),
-        start_s=np.array([row[2] for row in instances], np.float64),
-        end_s=np.array([row[3] for row in instances], np.float64),
-        ambiguous_video=np.array([videos.index(row[0]) for row in ambiguous], np.int64),
-        ambiguous_start_s=np.array([row[1] for row in ambiguous], np.float64),
-        ambiguous_end_s=np.array([row[2] for row in ambiguous], np.float64),
-    )
-
-
-def found(rows, videos=("b", "a", "elsewhere", "far")) -> Detections:
-    """`rows`: (video, class id, start, end, score). The videos are numbered otherwise than in the ground truth."""
-    return Detections(
-        video_ids=tuple(videos),
-        video=np.array([videos.index(row[0]) for row in rows], np.int64),
-        label=np.array([row[1] for row in rows], np.int64),
-        start_s=np.array([row[2] for row in rows], np.float64),
-        end_s=np.array([row[3] for row in rows], np.float64),
-        score=np.array([row[4] for row in rows], np.float64),
-    )
+from tests.support.needs import REAL_ANNOTATIONS, SHARED_DATA, needs
+from tests.support.rows_by_hand import ONE_SECOND_GRID, found, ground_truth
 
 
 def evaluate(protocol, instances, rows, *, tiou=0.5, ambiguous=(), time_base=ONE_SECOND_GRID) -> LocalizationResult:
@@ -312,13 +281,14 @@ def test_unusable_ground_truth_and_options_are_refused():
         evaluate_localization("thumos14", ground_truth([("a", 0, 0, 1)], videos=("a", "b", "a")), rows)
 
 
-@pytest.mark.skipif(not THUMOS14.is_dir(), reason="the THUMOS14 annotations (shared/data/thumos14-3cnet) are absent")
+@needs(REAL_ANNOTATIONS)
 def test_real_thumos14_test_set_has_16_instances_that_the_grid_empties():
+    folder = SHARED_DATA / "thumos14-3cnet"
     # allow_pickle: the published files are object arrays; these are ours, not a user's.
     segments, labels, subset = (
-        np.load(THUMOS14 / f"{name}.npy", allow_pickle=True) for name in ("segments", "labels", "subset")
+        np.load(folder / f"{name}.npy", allow_pickle=True) for name in ("segments", "labels", "subset")
     )
-    names = [name.decode() for name in np.load(THUMOS14 / "classlist_20classes.npy")]
+    names = [name.decode() for name in np.load(folder / "classlist_20classes.npy")]
     instances = [
         (video, names.index(label), start, end)
         for video in np.flatnonzero(subset == b"test")

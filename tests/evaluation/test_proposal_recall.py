@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 
 from tc3net.evaluation import average_recall, proposals_line
-from tests.evaluation.test_evaluation import found, ground_truth
-from tests.evaluation.test_oracles import cases, columns
+from tests.support.random_rows import cases, columns
+from tests.support.rows_by_hand import found, ground_truth
 
 
 def test_labels_are_ignored_and_a_proposal_may_cover_several_instances():

@@ -19,7 +19,7 @@ from tc3net.evaluation import (
     find_protocol,
     match_localization,
 )
-from tests.evaluation.test_evaluation import found, ground_truth
+from tests.support.rows_by_hand import found, ground_truth
 
 THUMOS14 = PROTOCOLS["thumos14"]
 

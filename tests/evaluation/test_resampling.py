@@ -28,8 +28,8 @@ from tc3net.evaluation.resampling import (
     resampled_classification,
 )
 from tc3net.intervals.columns import Detections, GroundTruth
-from tests.evaluation.test_evaluation import CLASSES, ONE_SECOND_GRID, found, ground_truth
-from tests.evaluation.test_oracles import cases, columns
+from tests.support.random_rows import cases, columns
+from tests.support.rows_by_hand import CLASSES, ONE_SECOND_GRID, found, ground_truth
 
 
 def drawn(truth: GroundTruth, rows: Detections, weights: np.ndarray) -> tuple[GroundTruth, Detections]:

@@ -16,7 +16,7 @@ from tc3net.data.timebase import TimeBase
 from tc3net.intervals.annotations_json import annotated_videos, load_annotations, load_instances, save_annotations
 from tc3net.intervals.columns import AnnotatedVideos
 from tc3net.intervals.detections_json import load_detections, report_lines, save_detections
-from tests.evaluation.test_evaluation import found, ground_truth
+from tests.support.rows_by_hand import found, ground_truth
 
 TRUTH = ground_truth([("a", 0, 0, 10), ("b", 2, 0.1, 1 / 3)], [("b", 5, 6)])
 

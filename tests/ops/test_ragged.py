@@ -75,7 +75,9 @@ def test_top_k_mean_of_many_videos_has_their_order() -> None:
     lengths = np.random.default_rng(0).integers(1, 300, 50)
     rows = np.random.default_rng(1).normal(size=(lengths.sum(), CLASSES)).astype(np.float32)
     found = ragged.top_k_mean(ragged_of(rows, lengths))
-    alone = [ragged.top_k_mean(ragged(v.astype(np.float32), np.array([len(v)])))[0] for v in videos_of(rows, lengths)]
+    alone = [
+        ragged.top_k_mean(ragged_of(v.astype(np.float32), np.array([len(v)])))[0] for v in videos_of(rows, lengths)
+    ]
     np.testing.assert_allclose(found, alone, rtol=1e-5)
 
 
@@ -114,7 +116,7 @@ def test_sums_and_softmax(batch: tuple[np.ndarray, np.ndarray]) -> None:
 def test_median(batch: tuple[np.ndarray, np.ndarray], extra: int) -> None:
     lengths = batch[1] + extra
     values = np.random.default_rng(extra).normal(size=lengths.sum()).astype(np.float32)
-    found = ragged.median_over_time(ragged(values, lengths))
+    found = ragged.median_over_time(ragged_of(values, lengths))
     np.testing.assert_allclose(found, [np.median(v) for v in videos_of(values, lengths)], rtol=1e-6)
 
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
-from tc3net.common.stack import KERAS_3, build_optimizer, learning_rate_of, optimizer_variables
+from tc3net.common.stack import build_optimizer, learning_rate_of, optimizer_variables
 from tc3net.data.pipeline import InputConfig
 from tc3net.data.split import open_split
 from tc3net.losses import LossConfig
@@ -23,10 +23,11 @@ from tc3net.optimization.optimizers import OptimizerConfig, add_l2, clip_shares,
 from tc3net.optimization.schedules import ScheduleConfig, make_schedule
 from tc3net.runs.checkpoints import latest, restore_network
 from tc3net.training.trainer import Trainer, TrainerConfig
+from tests.support.needs import ADDONS, WITHOUT_ADDONS, needs
 from tests.support.replicas import strategy_of
 
-on_addons = pytest.mark.skipif(KERAS_3, reason="tensorflow-addons needs Keras 2: make test-addons")
-on_keras_3 = pytest.mark.skipif(not KERAS_3, reason="says what Keras 3 lacks")
+on_addons = needs(ADDONS)
+on_keras_3 = needs(WITHOUT_ADDONS)
 INPUTS = InputConfig(batch_size=4, crop_segments=8, seed=3)
 START = np.array([[1.0, -2.0], [0.5, 3.0]])
 TARGET = np.array([[0.3, 0.1], [-0.7, 0.9]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -22,12 +21,10 @@ from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import CheckpointChoice, save_run
 from tc3net.runs.scoring import DatasetChoice, Scoring
 from tests.support.data import CLASSES, FEATURE_DIM
+from tests.support.needs import BEAM, needs
 
 ROOT = Path(__file__).parents[2]
 DIRECT = ["runner=DirectRunner"]
-needs_beam = pytest.mark.skipif(
-    importlib.util.find_spec("apache_beam") is None, reason="apache-beam is not installed (pip install tc3net[beam])"
-)
 
 
 def save_checkpoint(folder: Path, step: int, seed: int) -> None:
@@ -90,7 +87,7 @@ def test_outcomes_come_back_as_they_were(tmp_path: Path) -> None:
         beam_support.outcome_line(0, lambda: 1 / 0)
 
 
-@needs_beam
+@needs(BEAM)
 @pytest.mark.parametrize("num_tasks", [1, 3])
 def test_the_direct_runner_gives_the_same_bytes(
     scoring: Scoring, tmp_path: Path, num_tasks: int, monkeypatch: pytest.MonkeyPatch
@@ -108,7 +105,7 @@ def test_the_direct_runner_gives_the_same_bytes(
         assert mine.read_bytes() == theirs.read_bytes()
 
 
-@needs_beam
+@needs(BEAM)
 def test_a_task_without_videos_is_written_too(scoring: Scoring, tmp_path: Path) -> None:
     from tc3net.prediction.beam_inference import BlockHandler, Loaded, blocks_of_tasks, write_task
 
@@ -121,7 +118,7 @@ def test_a_task_without_videos_is_written_too(scoring: Scoring, tmp_path: Path) 
     assert (tmp_path / "out" / Task(0, 3).file_name).read_bytes() == empty.read_bytes()
 
 
-@needs_beam
+@needs(BEAM)
 def test_a_damaged_record_names_the_shard_and_leaves_no_file_of_its_task(scoring: Scoring, tmp_path: Path) -> None:
     shard = damage_last_record(Path(scoring.videos.dataset_dir))
     with pytest.raises(UserError, match=rf"{shard}: a record of subset 'test' is damaged"):
@@ -129,7 +126,7 @@ def test_a_damaged_record_names_the_shard_and_leaves_no_file_of_its_task(scoring
     assert sorted(os.listdir(tmp_path / "out")) == [Task(index, 3).file_name for index in (0, 1)]
 
 
-@needs_beam
+@needs(BEAM)
 def test_what_is_wrong_from_the_beginning_is_said_before_anything_is_written(
     scoring: Scoring, run_dir: Path, tmp_path: Path
 ) -> None:
@@ -141,7 +138,7 @@ def test_what_is_wrong_from_the_beginning_is_said_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-@needs_beam
+@needs(BEAM)
 def test_errors_of_a_worker_that_cannot_load_are_results(scoring: Scoring, run_dir: Path) -> None:
     from tc3net.prediction.beam_inference import BlockHandler
 
@@ -163,7 +160,7 @@ def command(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@needs_beam
+@needs(BEAM)
 def test_the_command_in_other_processes_takes_the_flags_of_predict(
     run_dir: Path, dataset_dir: Path, tmp_path: Path
 ) -> None:

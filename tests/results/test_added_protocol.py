@@ -36,10 +36,10 @@ from tc3net.results.folder import write_analysis, write_evaluation
 from tc3net.results.sources import Scored, from_scores
 from tc3net.training.tensorboard_log import class_scalars
 from tc3net.training.validation import Validation, describe_selection
-from tests.evaluation.test_evaluation import found, ground_truth
 from tests.support import forked_commands
-from tests.support.extension_pages import loaded, module_of
+from tests.support.docs import code_blocks, loaded
 from tests.support.report_cases import CONFIG, raw_scores, report_input
+from tests.support.rows_by_hand import found, ground_truth
 
 NAME = "quarters"  # tIoU 0.25 and 0.75, the surest detection chooses first
 EVERY = (NAME, "thumos14", "reference", "activitynet")
@@ -50,7 +50,7 @@ def added(tmp_path: Path) -> Iterator[Path]:
     """The folder that holds the module, which is loaded."""
     folder = tmp_path / "mine"
     folder.mkdir()
-    with loaded(folder, NAME, module_of("A protocol")):
+    with loaded(folder, NAME, code_blocks("extending.md", "A protocol")[0]):
         yield folder
         del PROTOCOLS[NAME]
 
@@ -239,7 +239,7 @@ def test_every_curve_is_drawn_and_looks_different(number: int) -> None:
 
 def test_the_commands(tmp_path: Path, scores: RawScores) -> None:
     """As a user types them: the module lies where the command is started."""
-    (tmp_path / f"{NAME}.py").write_text(module_of("A protocol"))
+    (tmp_path / f"{NAME}.py").write_text(code_blocks("extending.md", "A protocol")[0])
     save_scores(tmp_path / "raw_scores.npz", scores)
 
     def command(*arguments: str) -> tuple[int, str]:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-import pytest
+import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -86,7 +86,6 @@ def test_batching_parameters(tmp_path: Path) -> None:
 
 
 def test_compose_file(tmp_path: Path) -> None:
-    yaml = pytest.importorskip("yaml")
     write_deployment(folder_with(tmp_path, "a"), "a")
     service = yaml.safe_load((tmp_path / "docker-compose.yml").read_text())["services"]["serving"]
     assert re.fullmatch(r"tensorflow/serving:\d+\.\d+\.\d+", service["image"])

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow_serving.apis import prediction_log_pb2
 
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect, detect_videos, mixed_tcam, to_seconds, video_scores
@@ -263,9 +264,6 @@ def test_class_names_by_id(loaded: Any) -> None:
 
 
 def test_warm_up_requests_are_readable_by_tf_serving_and_run(exported: Path, loaded: Any) -> None:
-    prediction_log_pb2 = pytest.importorskip(
-        "tensorflow_serving.apis.prediction_log_pb2", reason="pip install tc3net[serving]"
-    )
     records = [r.numpy() for r in tf.data.TFRecordDataset(str(exported / WARMUP_PATH))]
     asked = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
     assert {request.model_spec.name for request in asked} == {"tc3net"}

@@ -22,6 +22,7 @@ from tc3net.serving import client as client_module
 from tc3net.serving import features as features_module
 from tc3net.serving.calls import CallFailed, Deadline, Reply, ServingError, with_retries
 from tc3net.serving.client import Client, Detection
+from tests.support.needs import OPENSSL, needs
 from tests.support.serving_cases import MODEL, TRANSPORTS, connect, video
 from tests.support.serving_export import CLASSES, DIM, expected, export_model
 from tests.support.serving_stand_in import StandIn
@@ -324,7 +325,7 @@ def test_a_message_that_is_too_large_is_not_repeated() -> None:
 def test_rest_explains_pages_that_are_no_json(monkeypatch: pytest.MonkeyPatch, stand_in: StandIn) -> None:
     """A proxy's page, or a wrong port."""
     page = "<html>Bad\nGateway</html>"
-    monkeypatch.setattr("serving_stand_in.json.dumps", lambda *args, **kwargs: page)
+    monkeypatch.setattr("tests.support.serving_stand_in.json.dumps", lambda *args, **kwargs: page)
     with connect(stand_in, "rest") as client, pytest.raises(ServingError, match="the answer is no JSON") as caught:
         client.health()
     assert caught.value.code == "INTERNAL"
@@ -404,7 +405,7 @@ def test_a_version_that_goes_between_two_calls_is_asked_for_again(monkeypatch: p
 # TLS and the command
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
+@needs(OPENSSL)
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_tls(export_dir: Path, tmp_path: Path, transport: str) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"

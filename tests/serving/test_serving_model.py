@@ -24,7 +24,8 @@ from tc3net.model import ThreeCNet
 from tc3net.serving.calls import ServingError
 from tc3net.serving.client import Detection
 from tests.support.export_cases import DIM, MOST, RUN, make_model, service
-from tests.support.serving_cases import BINARY, HAS_BINARY, MODEL, TRANSPORTS, RealServer, connect, video
+from tests.support.needs import MODEL_SERVER, TENSORFLOW_SERVING, needs
+from tests.support.serving_cases import MODEL, TRANSPORTS, RealServer, connect, video
 from tests.support.serving_stand_in import StandIn
 
 
@@ -38,15 +39,15 @@ def exported(model: ThreeCNet, tmp_path_factory: pytest.TempPathFactory) -> Path
     return export(service(model), RUN, tmp_path_factory.mktemp("models") / MODEL)
 
 
-@pytest.fixture(scope="module", params=["stand-in", BINARY] if HAS_BINARY else ["stand-in"])
+@pytest.fixture(scope="module", params=["stand-in", pytest.param(MODEL_SERVER, marks=needs(TENSORFLOW_SERVING))])
 def server(request: pytest.FixtureRequest, exported: Path) -> Iterator[StandIn | RealServer]:
-    with (RealServer if request.param == BINARY else StandIn)(exported.parents[1]) as running:
+    with (RealServer if request.param == MODEL_SERVER else StandIn)(exported.parents[1]) as running:
         yield running
 
 
-@pytest.mark.skipif(not HAS_BINARY, reason=f"no {BINARY} on PATH: serving was tested against the stand-in only")
+@needs(TENSORFLOW_SERVING)
 def test_which_tensorflow_serving_takes_part() -> None:
-    print(subprocess.run([BINARY, "--version"], check=True, capture_output=True, text=True, timeout=60).stdout)
+    print(subprocess.run([MODEL_SERVER, "--version"], check=True, capture_output=True, text=True, timeout=60).stdout)
 
 
 VIDEOS = {f"v{segments}": video(segments, seed=segments) for segments in (1, 9, 33)}

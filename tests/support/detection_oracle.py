@@ -142,10 +142,26 @@ def detections(tcam: Array, config: Any, divisor: int = 8) -> list[tuple[int, in
     return result
 
 
-def closest_tie(tcam: Array, config: Any, divisor: int = 8) -> float:
-    """The smallest difference, other than 0, on which a decision about this video turns.
+def has_rounded_tie(column: Array, track: Array, eta: float, config: Any) -> bool:
+    """Whether a cell equals the threshold, where the two are rounded numbers: in float32 they may differ.
 
-    Below rounding errors of float32 the graph and this file may decide differently, and neither would be wrong.
+    Exact numbers are equal for everybody: T-CAMs as they are, and what smoothing makes of one repeated value.
+    """
+    if config.smoothing == "none" and config.upsampling in (1, 2, 4):
+        return False
+    reach = 3 * math.ceil(config.smoothing_segments) + 1  # of the smoothing, and one segment for the upsampling
+    rounded = [np.ptp(column[max(t - reach, 0) : t + reach + 1]) > 0 for t in range(len(column))]
+    ties = np.count_nonzero((track == eta) & np.repeat(rounded, config.upsampling))
+    # A threshold that is taken from the track itself is the cell that it was taken from.
+    taken = config.threshold == "quantile" or (config.threshold == "range" and eta == track.min())
+    return bool(ties > taken)
+
+
+def closest_tie(tcam: Array, config: Any, divisor: int = 8) -> float:
+    """The smallest difference on which a decision about this video turns, but for ties of exact numbers.
+
+    Below rounding errors of float32 the graph and this file may decide differently, and neither would be wrong. The
+    same goes for scores on the scale of a track whose range is small beside its values: then it is 0.
     """
     if len(tcam) == 0:
         return math.inf
@@ -155,7 +171,13 @@ def closest_tie(tcam: Array, config: Any, divisor: int = 8) -> float:
     gaps += [np.array([probability(j, means) - config.min_probability for j in range(len(means))])]
     for column in tcam.T:
         track = upsampled(smoothed(column, config), config.upsampling)
-        gaps += [track - eta for eta in etas(track, config)]
+        size, span = np.abs(track).max(), np.ptp(track)
+        if config.score_scale == "range" and 1e-5 * size < span < 0.05 * size:
+            return 0.0
+        for eta in etas(track, config):
+            if has_rounded_tie(column, track, eta, config):
+                return 0.0
+            gaps += [track - eta]
         spans = sorted(set().union(*(maximal_runs(track, eta) for eta in etas(track, config))))
         scores = np.array([local_score(track, a, b, config) for a, b in spans])
         overlapping = [(i, j) for i, a in enumerate(spans) for j, b in enumerate(spans) if i < j and tiou(a, b) > 0]

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
+
+from tc3net.common import extensions
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,3 +35,15 @@ def write_module(folder: Path, name: str, source: str) -> str:
     (package / "__init__.py").touch()
     (package / f"{name}.py").write_text(source, encoding="utf-8")
     return f"my_package.{name}"
+
+
+@contextlib.contextmanager
+def loaded(folder: Path, name: str, code: str) -> Iterator[None]:
+    """Writes a module and loads it as `--extensions` does; forgotten afterwards, but not what it added to tables."""
+    (folder / f"{name}.py").write_text(code, encoding="utf-8")
+    with mock.patch.object(extensions, "_loaded", []), mock.patch.object(sys, "path", [str(folder), *sys.path]):
+        try:
+            extensions.load_extensions([name])
+            yield
+        finally:
+            sys.modules.pop(name, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
@@ -12,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from tc3net.serving.client import Client
+from tests.support.needs import MODEL_SERVER
 from tests.support.serving_stand_in import StandIn
 
 TRANSPORTS = ("grpc", "rest")
 MODEL = "tc3net"
-BINARY = "tensorflow_model_server"
-HAS_BINARY = shutil.which(BINARY) is not None
 
 
 class RealServer:
@@ -31,7 +29,7 @@ class RealServer:
                 ports.append(taken.getsockname()[1])
         self.grpc_address, self.rest_address = (f"localhost:{port}" for port in ports)
         self._command = [
-            BINARY, f"--port={ports[0]}", f"--rest_api_port={ports[1]}", f"--model_name={MODEL}",
+            MODEL_SERVER, f"--port={ports[0]}", f"--rest_api_port={ports[1]}", f"--model_name={MODEL}",
             f"--model_base_path={export_dir / MODEL}",
         ]  # fmt: skip
 
@@ -40,7 +38,7 @@ class RealServer:
         with Client(self.rest_address, transport="rest", attempts=1) as client:
             end = time.monotonic() + 120
             while not client.is_ready():
-                assert time.monotonic() < end and self._process.poll() is None, f"{BINARY} did not start"
+                assert time.monotonic() < end and self._process.poll() is None, f"{MODEL_SERVER} did not start"
                 time.sleep(0.2)
         return self
 

@@ -1,0 +1,111 @@
+"""Every reason why a test may be left out: what it needs beyond `make`'s environment, and how to get that.
+
+`@needs(BEAM)` skips a test where Beam is absent. `left_out` tells the user at the end; where nothing may be left out
+that the machine can run (`TC3NET_NO_SKIPS=1`, as `.ci/run` sets it), only what is not `obtainable` there may be, and a
+skip for a reason that is not listed here never.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tc3net.common.stack import KERAS_3
+
+SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
+REAL_VIDEOS = SHARED_DATA / "videos"
+OTHER_PYTHON = os.environ.get("TC3NET_OTHER_PYTHON", "")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMEDRIVER = shutil.which("chromedriver")
+MODEL_SERVER = "tensorflow_model_server"
+
+
+def installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def addons_python() -> bool:
+    """Whether a Python is here that tensorflow-addons runs on, as the Makefile looks for it."""
+    versions = [found for minor in (11, 10, 9) if (found := shutil.which(f"python3.{minor}"))]
+    check = ["-c", "import ensurepip, venv"]
+    return any(subprocess.run([python, *check], capture_output=True).returncode == 0 for python in versions)
+
+
+def always() -> bool:
+    return True
+
+
+def never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that some tests need.
+
+    Attributes:
+        tests: which tests, in the plural.
+        cure: how to get it, or where these tests run.
+        here: whether it is there.
+        obtainable: whether it can be had on this machine, so that leaving the tests out is a mistake of `.ci/run`.
+    """
+
+    tests: str
+    cure: str
+    here: bool
+    obtainable: Callable[[], bool] = always
+
+    @property
+    def reason(self) -> str:
+        return f"{self.tests}: {self.cure}"
+
+
+BROWSER = Need(
+    "browser tests",
+    "install a Chromium and its driver (Debian and Ubuntu: chromium, chromium-driver)",
+    here=bool(CHROMIUM and CHROMEDRIVER),
+)
+BEAM = Need("Apache Beam tests", "make beam, or pip install -e '.[beam]'", here=installed("apache_beam"))
+OTHER_STACK = Need(
+    "comparisons of the two stacks",
+    "make .venv-addons/.installed (with Python 3.9, 3.10 or 3.11)" if KERAS_3 else "make .venv/.installed",
+    here=bool(OTHER_PYTHON),
+    obtainable=addons_python,
+)
+ADDONS = Need(
+    "tests of tensorflow-addons", "they need Keras 2: make test-addons runs them", here=not KERAS_3, obtainable=never
+)
+WITHOUT_ADDONS = Need(
+    "tests of what Keras 3 lacks", "they need Keras 3: make test runs them", here=KERAS_3, obtainable=never
+)
+REAL_ANNOTATIONS = Need(
+    "tests on published annotations", f"put THUMOS14 and ActivityNet 1.2 into {SHARED_DATA}",
+    here=SHARED_DATA.is_dir(), obtainable=never,
+)  # fmt: skip
+REAL_FILES = Need(
+    "tests on published videos", f"put videos of ActivityNet 1.2 into {REAL_VIDEOS}",
+    here=REAL_VIDEOS.is_dir(), obtainable=never,
+)  # fmt: skip
+TENSORFLOW_SERVING = Need(
+    "tests against TensorFlow Serving itself",
+    f"put its {MODEL_SERVER} on the PATH (the others asked a stand-in)",
+    here=shutil.which(MODEL_SERVER) is not None,
+    obtainable=never,
+)
+OPENSSL = Need("tests of TLS", "install openssl", here=shutil.which("openssl") is not None)
+PROC = Need("tests of memory", "they read /proc, which Linux has", here=Path("/proc/self/statm").exists())
+NEEDS = (
+    BROWSER, BEAM, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, TENSORFLOW_SERVING, OPENSSL, PROC,
+)  # fmt: skip
+
+
+def needs(need: Need) -> pytest.MarkDecorator:
+    """Leaves a test out where what it needs is not there."""
+    return pytest.mark.skipif(not need.here, reason=need.reason)
