@@ -1,6 +1,8 @@
 # make demo          everything end to end on simulated data, 1 to 2 minutes after the installation
-# make test          all tests
+# make test          all tests; the last lines say what was left out for want of what
+# make test-fast     those that train nothing, export nothing and start no process: for every edit
 # make test-addons   all tests on the stack of tensorflow-addons (Python 3.9 to 3.11)
+# make beam          adds Apache Beam to .venv, whose tests are left out otherwise
 # make lint          style and types
 # They set up .venv or .venv-addons themselves. Another interpreter: make PYTHON=python3.12 demo
 
@@ -10,6 +12,7 @@ PYTHON_ADDONS ?= $(shell for p in python3.11 python3.10 python3.9; do \
 VENV          := .venv
 RUN           := $(VENV)/bin/python
 STAMP         := $(VENV)/.installed
+STAMP_BEAM    := $(VENV)/.beam
 VENV_ADDONS   := .venv-addons
 RUN_ADDONS    := $(VENV_ADDONS)/bin/python
 STAMP_ADDONS  := $(VENV_ADDONS)/.installed
@@ -19,7 +22,7 @@ TESTS_ADDONS  := $(addprefix tests/,losses model ops optimization runs/test_chec
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
 OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 
-.PHONY: demo test test-addons test-addons-fast has-addons-python lint clean
+.PHONY: demo test test-fast test-addons test-addons-fast beam has-addons-python lint clean
 
 demo: $(STAMP)
 	$(RUN) -m tc3net.demo --output_dir=demo_output
@@ -27,11 +30,16 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(call OTHER,$(RUN_ADDONS)) $(RUN) -m pytest -n 2 --dist loadfile
 
+test-fast: $(STAMP)
+	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
+
 test-addons: $(STAMP_ADDONS)
 	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest -n 2 --dist loadfile
 
 test-addons-fast: $(STAMP_ADDONS)
 	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest -n 2 --dist loadfile $(TESTS_ADDONS)
+
+beam: $(STAMP_BEAM)
 
 # Succeeds where an interpreter is there that tensorflow-addons runs on.
 has-addons-python:
@@ -51,6 +59,10 @@ $(STAMP): requirements.txt setup.py
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'
 	@touch $(STAMP)
+
+$(STAMP_BEAM): $(STAMP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[beam]'
+	@touch $(STAMP_BEAM)
 
 $(STAMP_ADDONS): requirements-addons.txt setup.py
 	@test -n "$(PYTHON_ADDONS)" || { echo "No Python 3.9, 3.10 or 3.11 with its venv module found, which tensorflow-addons needs: install one, or run make PYTHON_ADDONS=/path/to/python $(MAKECMDGOALS)"; exit 1; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -22,6 +23,13 @@ from tests.support.left_out import (  # noqa: F401
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
 )
+
+
+def pytest_collection_finish() -> None:
+    """Looks for garbage rarely: what is imported stays, and tracing makes objects that it would look at in vain."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 20)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -52,7 +53,7 @@ class LossInputs:
         return self._made[key]  # type: ignore[no-any-return]
 
 
-class LossTerm:
+class LossTerm(ABC):
     """One summand of the whole loss (Eq. 1); subclasses are frozen dataclasses, whose fields are its choices.
 
     A term of the user's has `tc3net.common.config.option` fields, which become flags; docs/extending.md shows one.
@@ -81,9 +82,9 @@ class LossTerm:
         del step
         return 1.0
 
+    @abstractmethod
     def compute(self, inputs: LossInputs) -> Term:
         """Its value for this replica's videos: sums, never means, so that the replica count changes nothing."""
-        raise NotImplementedError(f"{type(self).__name__} has no compute()")
 
     def after_step(self, inputs: LossInputs, centers: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """Moves variables that have an update of their own, after the optimizer's step; call in replica context.

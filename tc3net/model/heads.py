@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -25,7 +26,7 @@ class NetworkShape:
     seed: int
 
 
-class Head:
+class Head(ABC):
     """A head's choices; subclasses are frozen dataclasses whose fields are `option`s. docs/extending.md shows one.
 
     Attributes:
@@ -39,6 +40,7 @@ class Head:
         """Whether the network gets this head; False leaves it out."""
         return True
 
+    @abstractmethod
     def make_layer(self, shape: NetworkShape) -> keras.layers.Layer:
         """A built layer with `name=self.name`.
 
@@ -49,7 +51,6 @@ class Head:
         Args:
             shape: the network's.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no make_layer()")
 
 
 # Heads of the user's, by name; see `add_head`.

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,8 +12,7 @@ import pytest
 from tc3net.evaluation import PROTOCOLS
 from tc3net.experiments.ablation import FULL, VARIANTS, columns, differences, markdown, write_report
 from tc3net.losses import LossConfig
-
-ROOT = Path(__file__).parents[2]
+from tests.support.forked_commands import LIMIT_S, Command, run
 
 
 def scalars(value: float, protocol: str = "thumos14") -> dict[str, float]:
@@ -60,40 +56,28 @@ def test_every_variant_changes_one_choice_of_the_loss() -> None:
     assert len(set(settings)) == len(VARIANTS)
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def test_the_command_resumes_and_refuses_other_settings(dataset_dir: Path, tmp_path: Path) -> None:
     out = tmp_path / "ablation"
     command = (
         "tc3net.ablate", "--flagfile=configs/ablation.cfg", f"--dataset_dir={dataset_dir}", f"--output_dir={out}",
-        "--seeds=1", "--variants=3c-net,cls", "--iterations=150", "--log_every=1", "--batch_size=4", "--notensorboard",
+        "--seeds=1", "--variants=3c-net,cls", "--iterations=60", "--log_every=1", "--batch_size=4", "--notensorboard",
     )  # fmt: skip
     log, results = out / "logs" / "3c-net-seed0.log", out / "results.json"
-    process, waited = start(*command), time.monotonic()
-    while not (log.is_file() and "step   3/150" in log.read_text()):
-        assert process.poll() is None and time.monotonic() - waited < 120, process.communicate()[0]
+    process, waited = Command(command), time.monotonic()
+    while not (log.is_file() and "step  3/60" in log.read_text()):
+        assert process.poll() is None and time.monotonic() - waited < LIMIT_S, process.printed()
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == 128 + signal.SIGTERM and "The same command resumes" in output, output
+    stopped = process.finish()
+    assert stopped.returncode == 128 + signal.SIGTERM and "The same command resumes" in stopped.stdout, stopped
     assert json.loads(results.read_text())["runs"] == {}
-    output = start(*command).communicate(timeout=120)[0]
-    assert "Written to" in output, output
+    done = run(command)
+    assert "Written to" in done.stdout, done
     assert "Resuming after step" in log.read_text()
     runs = json.loads(results.read_text())["runs"]
     assert set(runs) == {"3c-net-seed0", "cls-seed0"} and "thumos14/mAP@0.50" in runs["cls-seed0"]
     metrics = json.loads((out / "runs" / "cls-seed0" / "evaluation" / "metrics.json").read_text())
     assert metrics["localization"]["thumos14"]
     assert "last checkpoint (nothing was selected)" in (out / "ablation.md").read_text()
-    process = start(*command, "--learning_rate=1e-2", "--log_every=7")
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == 1 and "(learning_rate): --learning_rate=0.0001 there" in output, output
+    refused = run([*command, "--learning_rate=1e-2", "--log_every=7"])
+    assert refused.returncode == 1 and "(learning_rate): --learning_rate=0.0001 there" in refused.stderr, refused

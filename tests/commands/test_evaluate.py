@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.commands import ROOT, command
+from tests.support.commands import command
+from tests.support.forked_commands import run
 
 
 @pytest.fixture
@@ -99,9 +97,7 @@ def test_mistakes_are_refused(files: Path) -> None:
         "would overwrite": [mine, truth, "--subset=validation", f"--output_dir={files}"],
         "Expected --run_dir and --dataset_dir, or": [],
     }
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-    program = [sys.executable, "-c", MANY, json.dumps(list(cases.values()))]
-    result = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=200)
+    result = run(["-c", MANY, json.dumps(list(cases.values()))])
     assert result.returncode == 0, result.stderr
     for message, found in zip(cases, json.loads(result.stdout.splitlines()[-1])):
         assert message in found

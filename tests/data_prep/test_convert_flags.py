@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from data_prep.inputs.options import InputOptions
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
 from tests.support.conversion import write_inputs
+from tests.support.forked_commands import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,9 +84,7 @@ def test_command_line_exits_with_1_and_the_message_only(tmp_path):
     np.save(tmp_path / "features" / "rgb" / "v2.npy", np.full((10, 2), np.nan, np.float32))
     inputs = (f"--annotations={options.inputs.annotations}", f"--features={options.inputs.features}")
     arguments = [*inputs, f"--output_dir={options.output_dir}", f"--name={options.name}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = [sys.executable, "-m", "data_prep.convert", *arguments]
-    failed = subprocess.run(process, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    failed = run(["data_prep.convert", *arguments], cwd=tmp_path)
     assert failed.returncode == 1
     assert "error: " in failed.stderr
     assert "Traceback" not in failed.stderr

@@ -7,8 +7,6 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +29,8 @@ from tc3net.data import schema
 from tests.support import worker_steps
 from tests.support.conversion import VIDEOS, write_inputs
 from tests.support.folders import snapshot
+from tests.support.forked_commands import Command
 
-ROOT = Path(__file__).parents[2]
 NO_READER: Any = None  # what runs in other processes needs none here
 
 
@@ -67,20 +65,10 @@ def command(options: ConvertOptions, **changes: object) -> list[str]:
         "num_workers": options.num_workers,
         **changes,
     }
-    return [sys.executable, "-m", "data_prep.convert", *(f"--{name}={value}" for name, value in values.items())]
+    return ["data_prep.convert", *(f"--{name}={value}" for name, value in values.items())]
 
 
-def start(options: ConvertOptions) -> subprocess.Popen:
-    return subprocess.Popen(
-        command(options),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        start_new_session=True,
-    )
-
-
-def wait_for(condition, seconds: float = 60) -> None:
+def wait_for(condition, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing happened"
@@ -97,7 +85,7 @@ def test_killed_at_random_moments_and_run_again_gives_the_same_bytes(tmp_path):
     rng = random.Random()  # new moments every time: they must not matter
     progress = [0]
     for num_workers in (1, 2, 1):
-        process = start(replace(options, num_workers=num_workers))
+        process = Command(command(replace(options, num_workers=num_workers)))
         # A few shards on: somewhere in the reading, the writing, or the bookkeeping of the next ones.
         goal = progress[-1] + rng.randrange(1, 4)
         wait_for(lambda goal=goal, process=process: finished_shards(options) >= goal or process.poll() is not None)
@@ -107,7 +95,7 @@ def test_killed_at_random_moments_and_run_again_gives_the_same_bytes(tmp_path):
         process.wait()
         assert process.returncode == -signal.SIGKILL, "it was to be killed in the middle"
         assert not (tmp_path / "out").exists()
-        wait_for(lambda writers=writers: not any(is_running(writer) for writer in writers), 10)
+        wait_for(lambda writers=writers: not any(is_running(writer) for writer in writers))
         progress.append(finished_shards(options))
     assert progress == sorted(set(progress)), "every attempt must have gone on from the one before"
     assert convert(options) == expected
@@ -115,7 +103,7 @@ def test_killed_at_random_moments_and_run_again_gives_the_same_bytes(tmp_path):
     assert not (tmp_path / "out.partial").exists()
 
 
-def children_of(process: subprocess.Popen) -> list[int]:
+def children_of(process: Command) -> list[int]:
     path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return [int(child) for child in path.read_text().split()] if path.exists() else []
 

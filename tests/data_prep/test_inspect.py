@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +16,8 @@ from data_prep.conversion.pipeline import convert
 from data_prep.inspection.findings import Inspection, to_json
 from tc3net.common.errors import UserError
 from tests.support.conversion import VIDEOS, write_inputs
+from tests.support.forked_commands import run
 from tests.support.needs import REAL_ANNOTATIONS, SHARED_DATA, needs
-
-ROOT = Path(__file__).parents[2]
 
 
 def inspect(*arguments: str) -> Inspection:
@@ -130,23 +126,15 @@ def test_the_report_is_written_beside_other_files_but_not_into_a_data_set(tmp_pa
     convert(options)  # still recognised as its own output
 
 
-def run(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
-    start = ["-c", code] if code else ["-m", "data_prep.inspect"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(
-        [sys.executable, *start, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
 def test_exit_status_and_output_of_the_command(tmp_path):
     write_inputs(tmp_path)
-    good = run(str(tmp_path / "a.json"), f"--output_dir={tmp_path / 'report'}")
+    good = run(["data_prep.inspect", str(tmp_path / "a.json"), f"--output_dir={tmp_path / 'report'}"])
     assert good.returncode == 0, good.stderr
     assert "warning   zero_length" in good.stdout
     assert (tmp_path / "report" / "inspection.html").is_file()
     late = {"v1": {"subset": "test", "duration": 5.0, "annotations": [{"label": "Run", "segment": [7, 8]}]}}
     (tmp_path / "late.json").write_text(json.dumps({"database": late}))
-    bad = run(str(tmp_path / "late.json"))
+    bad = run(["data_prep.inspect", str(tmp_path / "late.json")])
     assert bad.returncode == 1
     assert "error     starts_after_video" in bad.stdout
     assert "error: late.json: 1 error found (starts_after_video); expected none." in bad.stderr
@@ -158,7 +146,7 @@ def test_exit_status_and_output_of_the_command(tmp_path):
 )
 def test_positional_arguments_are_refused_unless_a_main_takes_them(positional, arguments, status):
     code = f"from tc3net.common.command import run_main as r; r(lambda a: print(a[1:]), positional={positional!r})"
-    result = run(*arguments, code=code)
+    result = run(["-c", code, *arguments])
     assert result.returncode == status, result.stderr
     if status == 0:
         assert result.stdout.strip() == str(arguments)

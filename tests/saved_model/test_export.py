@@ -24,6 +24,7 @@ from tc3net.model import ThreeCNet
 from tc3net.saved_model.signatures import Service
 from tc3net.saved_model.warmup import PATH as WARMUP_PATH
 from tests.support.export_cases import CLASSES, DIM, MOST, RUN, call, example_of, make_model, padded_features, service
+from tests.support.forked_commands import run
 
 LENGTHS = [20, 1, 0, 33]
 LOCALIZED = {
@@ -72,7 +73,8 @@ def test_a_process_without_tc3net_gets_the_models_numbers(model: ThreeCNet, expo
     features = padded_features(LENGTHS)
     np.savez(tmp_path / "in.npz", features=features, lengths=np.array(LENGTHS, np.int64))
     arguments = [str(exported), str(tmp_path / "in.npz"), str(tmp_path / "out.npz")]
-    subprocess.run([sys.executable, "-c", CALLER, *arguments], check=True, cwd=tmp_path, timeout=120)
+    done = run(["-c", CALLER, *arguments], cwd=tmp_path)
+    assert done.returncode == 0, done
     assert_served(np.load(tmp_path / "out.npz"), model, features, RUN.detection)
 
 

@@ -22,6 +22,7 @@ from tc3net.serving import client as client_module
 from tc3net.serving import features as features_module
 from tc3net.serving.calls import CallFailed, Deadline, Reply, ServingError, with_retries
 from tc3net.serving.client import Client, Detection
+from tests.support.forked_commands import run
 from tests.support.needs import OPENSSL, needs
 from tests.support.serving_cases import MODEL, TRANSPORTS, connect, video
 from tests.support.serving_export import CLASSES, DIM, expected, export_model
@@ -426,9 +427,7 @@ def test_the_command(stand_in: StandIn, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", video())
 
     def command(*arguments: str) -> tuple[int, str]:
-        result = subprocess.run(
-            [sys.executable, "-m", "tc3net.serving.client", *arguments], capture_output=True, text=True, timeout=120
-        )
+        result = run(["tc3net.serving.client", *arguments])
         return result.returncode, result.stdout + result.stderr[result.stderr.find("error:") :]
 
     rest = (f"--address={stand_in.rest_address}", "--transport=rest")

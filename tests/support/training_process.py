@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 500  # for a machine with much else to do
+from tests.support.forked_commands import LIMIT_S, Command
 
 
 class TrainingProcess:
@@ -22,17 +18,16 @@ class TrainingProcess:
         run_dir: folder of the run.
         arguments: flags.
         tf_config: value of TF_CONFIG.
+        new_process: not a fork of the one that other forks come from, so that its sets have an order of their own.
     """
 
-    def __init__(self, run_dir: Path, arguments: Sequence[str], tf_config: object = None) -> None:
+    def __init__(
+        self, run_dir: Path, arguments: Sequence[str], tf_config: object = None, new_process: bool = False
+    ) -> None:
         self._run_dir = run_dir
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-        environment.pop("TF_CONFIG", None)
-        if tf_config is not None:
-            environment["TF_CONFIG"] = json.dumps(tf_config)
-        command = [sys.executable, "-m", "tc3net.train", f"--run_dir={run_dir}", *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+        environment = {} if tf_config is None else {"TF_CONFIG": json.dumps(tf_config)}
+        command = ["tc3net.train", f"--run_dir={run_dir}", "--notensorboard", *arguments]
+        self._process = Command(command, environment=environment, new_process=new_process)
 
     def _logged(self) -> int:
         path = self._run_dir / "metrics.jsonl"
@@ -40,10 +35,10 @@ class TrainingProcess:
 
     def wait_until_logged(self, lines: int) -> None:
         """Returns when `metrics.jsonl` has at least that many lines; fails if the process ends before."""
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + LIMIT_S
         while self._logged() < lines:
             assert self._process.poll() is None, f"ended with {self._process.returncode}: {self.finish()[1]}"
-            assert time.monotonic() < deadline, f"{self._logged()} lines after {TIMEOUT_S} s"
+            assert time.monotonic() < deadline, f"{self._logged()} lines after {LIMIT_S} s"
             time.sleep(0.005)
 
     def send(self, number: int) -> None:
@@ -53,13 +48,7 @@ class TrainingProcess:
 
     def finish(self) -> tuple[int, str]:
         """Exit status and output."""
-        try:
-            output, _ = self._process.communicate(timeout=TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            output, _ = self._process.communicate()
-            raise AssertionError(f"still running after {TIMEOUT_S} s: {output}") from None
-        return self._process.returncode, output
+        return self._process.wait(), "".join(self._process.printed())
 
 
 def cluster(processes: int) -> list[dict]:

@@ -31,7 +31,10 @@ def test_two_processes_give_the_training_of_one(dataset_dir: Path, tmp_path: Pat
     two = tmp_path / "two"
 
     def start() -> list[TrainingProcess]:
-        return [TrainingProcess(two, [*flags, "--strategy=multi_worker"], config) for config in cluster(2)]
+        return [
+            TrainingProcess(two, [*flags, "--strategy=multi_worker"], config, new_process=number == 1)
+            for number, config in enumerate(cluster(2))
+        ]
 
     workers = start()
     workers[0].wait_until_logged(4)
