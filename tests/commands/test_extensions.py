@@ -34,7 +34,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(user: Path, *arguments: str, fails: bool = False) -> str:
-    status, output = forked_commands.run(arguments, user)
+    status, output = forked_commands.screen(arguments, user)
     assert (status != 0) == fails, output
     assert "Traceback" not in output, output
     return output

@@ -38,7 +38,7 @@ def inputs(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, name: str, *arguments: str, extension: str = TOY) -> tuple[int, str]:
-    return forked_commands.run([f"data_prep.{name}", f"--extensions={extension}", *arguments], folder)
+    return forked_commands.screen([f"data_prep.{name}", f"--extensions={extension}", *arguments], folder)
 
 
 def test_every_command_reads_it(inputs: Path) -> None:
@@ -153,7 +153,7 @@ def test_the_module_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> Non
     commands = [shlex.split(line) for line in found["sh"].splitlines()]
     assert [words[:2] for words in commands] == [["python", "-m"]] * 3
     for words in commands:
-        status, output = forked_commands.run(words[2:], tmp_path)
+        status, output = forked_commands.screen(words[2:], tmp_path)
         assert status == 0, output
         assert "our tool's actions" in output
     written = verify(tmp_path / "dataset")
@@ -164,7 +164,7 @@ def test_the_module_of_the_guide_does_what_the_guide_says(tmp_path: Path) -> Non
     assert database["empty_003"] == {"subset": "test", "duration": 6.4, "annotations": []}
     with open(tmp_path / "actions.txt", "a", encoding="utf-8") as file:
         file.write("walk_008 test\n")
-    status, output = forked_commands.run(commands[0][2:], tmp_path)
+    status, output = forked_commands.screen(commands[0][2:], tmp_path)
     assert status == 1
     assert "actions.txt:8: found 'walk_008 test'; expected `video subset seconds`" in output
 

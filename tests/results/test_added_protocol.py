@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -231,7 +232,9 @@ def test_every_curve_is_drawn_and_looks_different(number: int) -> None:
     ]
     samples = np.random.default_rng(0).random((20, 2, 1))
     intervals = [Bootstrap(result.protocol, result.tious, 0.9, 0, samples) for result in results]
-    (axis,) = curve_figure(results, intervals).axes
+    figure = curve_figure(results, intervals)
+    plt.close(figure)
+    (axis,) = figure.axes
     looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axis.lines}
     assert len(axis.lines) == len(looks) == len(axis.collections) == number
     assert [text.get_text() for text in axis.get_legend().get_texts()] == [result.protocol for result in results]
@@ -243,7 +246,7 @@ def test_the_commands(tmp_path: Path, scores: RawScores) -> None:
     save_scores(tmp_path / "raw_scores.npz", scores)
 
     def command(*arguments: str) -> tuple[int, str]:
-        return forked_commands.run(arguments, tmp_path)
+        return forked_commands.screen(arguments, tmp_path)
 
     evaluate = ("tc3net.evaluate", "--scores=raw_scores.npz", f"--protocols={NAME},thumos14", "--analysis")
     status, screen = command(*evaluate)

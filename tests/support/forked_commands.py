@@ -122,6 +122,12 @@ def run(arguments: Sequence[str], cwd: Path = ROOT, new_process: bool = False) -
     return Command(arguments, cwd, new_process=new_process).finish()
 
 
+def screen(arguments: Sequence[str], cwd: Path = ROOT) -> tuple[int, str]:
+    """Exit status of `python -m ...`, and all that a user would see of it."""
+    done = run(arguments, cwd)
+    return done.returncode, done.stdout + done.stderr
+
+
 def _execute(arguments: Sequence[str]) -> int:
     """In the fork: runs the command; its exit status."""
     status: Any = 0
