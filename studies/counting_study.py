@@ -139,7 +139,7 @@ def train(model: ThreeCNet, split: Split, damage: dict[str, float], seed: int) -
 def measure(model: ThreeCNet, split: Split) -> dict[str, Any]:
     """mAP by protocol and tIoU, and what the T-CAM looks like."""
     detection, scores = DetectionConfig(), score_videos(Scorer(model), split)
-    scalars = assess(scores, detection, ("thumos14", "reference")).scalars()
+    scalars = assess(scores, detection, ("thumos14_kit", "reference")).scalars()
     return {"scalars": scalars, "shape": shape(scores, detection, model.loss_config)}
 
 
@@ -190,7 +190,7 @@ def main(argv: Sequence[str]) -> None:
             done.append(entry)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
-            value = 100 * entry["scalars"]["thumos14/mAP@0.50"]
+            value = 100 * entry["scalars"]["thumos14_kit/mAP@0.50"]
             print(f"{variant}  seed {seed}  mAP@0.5 {value:.1f}  {entry['training_s']} s", flush=True)
     print(summary([entry for entry in done if settings().items() <= entry.items()]))
 

@@ -16,8 +16,9 @@ from tc3net.experiments.ablation import percent
 
 FLAGS = flags.FLAGS
 COLUMNS = {
-    "@0.1": "thumos14/mAP@0.10", "@0.3": "thumos14/mAP@0.30", "@0.5": "thumos14/mAP@0.50", "@0.7": "thumos14/mAP@0.70",
-    "0.1:0.7": "thumos14/mAP@0.1:0.7", "`reference` @0.5": "reference/mAP@0.50", "classification": "classification/mAP",
+    "@0.1": "thumos14_kit/mAP@0.10", "@0.3": "thumos14_kit/mAP@0.30", "@0.5": "thumos14_kit/mAP@0.50",
+    "@0.7": "thumos14_kit/mAP@0.70", "0.1:0.7": "thumos14_kit/mAP@0.1:0.7", "`reference` @0.5": "reference/mAP@0.50",
+    "classification": "classification/mAP",
 }  # fmt: skip
 BASE = "CLS+CL"
 Runs = Mapping[str, Mapping[int, dict[str, Any]]]  # variant -> seed -> entry

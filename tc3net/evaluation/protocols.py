@@ -17,7 +17,7 @@ import numpy as np
 
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
-from tc3net.evaluation.rules import Decisions, match_activitynet, match_reference, match_thumos14
+from tc3net.evaluation.rules import Decisions, match_activitynet, match_reference, match_thumos14_kit
 from tc3net.intervals.columns import Detections, GroundTruth
 
 # (ground truth, detections, [t] thresholds, segment grid) -> decisions; see `rules.py` for what is checked before.
@@ -50,6 +50,7 @@ class Protocol:
         needs_grid: `match` reads the segment grid, so that all videos must have the same one.
         edges: upper edges of all but the last bucket of the sensitivity analysis, 3 or 4 of each characteristic:
             "length" in seconds, "coverage" as a share of the video, "instances" of the class in the video.
+        version: counts what the name has stood for; rises when a change of the rule changes numbers.
 
     Raises:
         UserError: the parts do not fit together.
@@ -66,6 +67,7 @@ class Protocol:
     annotated_videos_only: bool = False
     needs_grid: bool = False
     edges: Mapping[str, tuple[float, ...]] = field(default_factory=THUMOS14_EDGES.copy)
+    version: int = 1
 
     def __post_init__(self) -> None:
         if not self.tious or not all(0 < tiou <= 1 for tiou in self.tious):
@@ -162,10 +164,20 @@ PROTOCOLS: dict[str, Protocol] = {
             annotated_videos_only=True,
             needs_grid=True,
         ),
-        # The THUMOS14 evaluation kit of 2015.
+        # What the field reports on THUMOS14 since about 2019: the ActivityNet toolkit at lower thresholds.
         Protocol(
             name="thumos14",
-            match=match_thumos14,
+            match=match_activitynet,
+            tious=_THUMOS_TIOUS,
+            main_tiou=0.5,
+            averages=_THUMOS_AVERAGES,
+            brief_tious=_THUMOS_TIOUS[::2],
+            version=2,
+        ),
+        # The THUMOS14 evaluation kit of 2015.
+        Protocol(
+            name="thumos14_kit",
+            match=match_thumos14_kit,
             tious=_THUMOS_TIOUS,
             main_tiou=0.5,
             averages=_THUMOS_AVERAGES,

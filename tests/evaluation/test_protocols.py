@@ -32,12 +32,13 @@ def test_what_each_protocol_says() -> None:
     }
     assert facts == {
         "reference": (0.5, "0.1:0.7", True, True, True),
-        "thumos14": (0.5, "0.1:0.7", False, False, False),
+        "thumos14": (0.5, "0.1:0.7", True, False, False),
+        "thumos14_kit": (0.5, "0.1:0.7", False, False, False),
         "activitynet": ("0.5:0.95", "0.5:0.95", True, False, False),
     }
     assert all(name == protocol.name and protocol.main_tiou == 0.5 for name, protocol in PROTOCOLS.items())
-    assert [PROTOCOLS[name].edges for name in facts] == [THUMOS14_EDGES, THUMOS14_EDGES, ACTIVITYNET_EDGES]
-    assert DEFAULT_PROTOCOL in PROTOCOLS
+    assert [PROTOCOLS[name].edges for name in facts] == [THUMOS14_EDGES] * 3 + [ACTIVITYNET_EDGES]
+    assert DEFAULT_PROTOCOL == "thumos14" and PROTOCOLS["thumos14"].version == 2
 
 
 def test_finding() -> None:
