@@ -25,7 +25,7 @@ import tensorflow as tf
 from absl import flags
 
 from studies.counting_data import SIMULATORS, dataset_of
-from studies.counting_tables import summary
+from studies.counting_tables import entries_of, summary
 from studies.frame_supervision import FrameTerm, shown_segments
 from studies.tcam_shape import shape
 from tc3net.common.command import run_main
@@ -180,7 +180,7 @@ def main(argv: Sequence[str]) -> None:
     work = Path(FLAGS.work_dir)
     dataset_dir = dataset_of(FLAGS.simulator, work, FLAGS.annotations)
     path = work / "results.jsonl"
-    done = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    done = entries_of(path) if path.is_file() else []
     for seed in range(FLAGS.seeds):
         for variant in FLAGS.variants:
             key = {**settings(), "variant": variant, "seed": seed}

@@ -68,6 +68,15 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def entries_of(path: str | Path) -> list[dict[str, Any]]:
+    """All entries of a file of results; in files of before it had that name, the THUMOS14 kit is "thumos14"."""
+    entries = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    for entry in entries:
+        scalars = entry["scalars"].items()
+        entry["scalars"] = {name.replace("thumos14/", "thumos14_kit/"): value for name, value in scalars}
+    return entries
+
+
 def read_results(paths: Sequence[str], scored: str, iterations: int) -> list[dict[str, Any]]:
     """The entries of result files that may be compared.
 
@@ -76,7 +85,7 @@ def read_results(paths: Sequence[str], scored: str, iterations: int) -> list[dic
         scored: "test" or "held_out".
         iterations: training steps.
     """
-    entries = [json.loads(line) for path in paths for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    entries = [entry for path in paths for entry in entries_of(path)]
     return [entry for entry in entries if (entry["scored"], entry["iterations"]) == (scored, iterations)]
 
 

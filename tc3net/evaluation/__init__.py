@@ -55,6 +55,8 @@ from tc3net.evaluation.protocols import (
     Protocol,
     add_protocol,
     find_protocol,
+    recorded_protocol,
+    recorded_signature,
 )
 from tc3net.evaluation.resampling import Bootstrap, bootstrap, check_resampling
 from tc3net.evaluation.rules import Decisions, match_activitynet, match_reference, match_thumos14_kit, pairs_of_class
@@ -121,6 +123,8 @@ __all__ = [
     "pairs_of_class",
     "profile_table",
     "proposals_line",
+    "recorded_protocol",
+    "recorded_signature",
     "sensitivity_table",
     "summary_tables",
     "tiou",
