@@ -25,7 +25,7 @@ import tensorflow as tf
 from absl import flags
 
 from studies.counting_data import SIMULATORS, dataset_of
-from studies.counting_tables import summary
+from studies.counting_tables import entries_of, summary
 from studies.frame_supervision import FrameTerm, shown_segments
 from studies.tcam_shape import shape
 from tc3net.common.command import run_main
@@ -139,7 +139,7 @@ def train(model: ThreeCNet, split: Split, damage: dict[str, float], seed: int) -
 def measure(model: ThreeCNet, split: Split) -> dict[str, Any]:
     """mAP by protocol and tIoU, and what the T-CAM looks like."""
     detection, scores = DetectionConfig(), score_videos(Scorer(model), split)
-    scalars = assess(scores, detection, ("thumos14", "reference")).scalars()
+    scalars = assess(scores, detection, ("thumos14_kit", "reference")).scalars()
     return {"scalars": scalars, "shape": shape(scores, detection, model.loss_config)}
 
 
@@ -180,7 +180,7 @@ def main(argv: Sequence[str]) -> None:
     work = Path(FLAGS.work_dir)
     dataset_dir = dataset_of(FLAGS.simulator, work, FLAGS.annotations)
     path = work / "results.jsonl"
-    done = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    done = entries_of(path) if path.is_file() else []
     for seed in range(FLAGS.seeds):
         for variant in FLAGS.variants:
             key = {**settings(), "variant": variant, "seed": seed}
@@ -190,7 +190,7 @@ def main(argv: Sequence[str]) -> None:
             done.append(entry)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
-            value = 100 * entry["scalars"]["thumos14/mAP@0.50"]
+            value = 100 * entry["scalars"]["thumos14_kit/mAP@0.50"]
             print(f"{variant}  seed {seed}  mAP@0.5 {value:.1f}  {entry['training_s']} s", flush=True)
     print(summary([entry for entry in done if settings().items() <= entry.items()]))
 

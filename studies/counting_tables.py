@@ -16,8 +16,9 @@ from tc3net.experiments.ablation import percent
 
 FLAGS = flags.FLAGS
 COLUMNS = {
-    "@0.1": "thumos14/mAP@0.10", "@0.3": "thumos14/mAP@0.30", "@0.5": "thumos14/mAP@0.50", "@0.7": "thumos14/mAP@0.70",
-    "0.1:0.7": "thumos14/mAP@0.1:0.7", "`reference` @0.5": "reference/mAP@0.50", "classification": "classification/mAP",
+    "@0.1": "thumos14_kit/mAP@0.10", "@0.3": "thumos14_kit/mAP@0.30", "@0.5": "thumos14_kit/mAP@0.50",
+    "@0.7": "thumos14_kit/mAP@0.70", "0.1:0.7": "thumos14_kit/mAP@0.1:0.7", "`reference` @0.5": "reference/mAP@0.50",
+    "classification": "classification/mAP",
 }  # fmt: skip
 BASE = "CLS+CL"
 Runs = Mapping[str, Mapping[int, dict[str, Any]]]  # variant -> seed -> entry
@@ -67,6 +68,15 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def entries_of(path: str | Path) -> list[dict[str, Any]]:
+    """All entries of a file of results; in files of before it had that name, the THUMOS14 kit is "thumos14"."""
+    entries = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    for entry in entries:
+        scalars = entry["scalars"].items()
+        entry["scalars"] = {name.replace("thumos14/", "thumos14_kit/"): value for name, value in scalars}
+    return entries
+
+
 def read_results(paths: Sequence[str], scored: str, iterations: int) -> list[dict[str, Any]]:
     """The entries of result files that may be compared.
 
@@ -75,7 +85,7 @@ def read_results(paths: Sequence[str], scored: str, iterations: int) -> list[dic
         scored: "test" or "held_out".
         iterations: training steps.
     """
-    entries = [json.loads(line) for path in paths for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    entries = [entry for path in paths for entry in entries_of(path)]
     return [entry for entry in entries if (entry["scored"], entry["iterations"]) == (scored, iterations)]
 
 

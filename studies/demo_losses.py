@@ -23,8 +23,8 @@ from tc3net.training.metrics_log import read_metrics
 FLAGS = flags.FLAGS
 VARIANTS = {"CLS": ("--alpha=0", "--beta=0"), "CLS+CL": ("--beta=0",), "CLS+CL+CT": ()}
 COLUMNS = (
-    "thumos14/mAP@0.10", "thumos14/mAP@0.30", "thumos14/mAP@0.50", "thumos14/mAP@0.70", "thumos14/mAP@0.1:0.7",
-    "reference/mAP@0.50", "classification/mAP",
+    "thumos14_kit/mAP@0.10", "thumos14_kit/mAP@0.30", "thumos14_kit/mAP@0.50", "thumos14_kit/mAP@0.70",
+    "thumos14_kit/mAP@0.1:0.7", "reference/mAP@0.50", "classification/mAP",
 )  # fmt: skip
 
 
@@ -41,7 +41,8 @@ def final_scores(variant: str, seed: int) -> list[float]:
     """Trains one variant unless its run is complete; the last evaluation's values in the order of COLUMNS."""
     run_dir = Path(FLAGS.work_dir) / f"{variant}-seed{seed}"
     arguments = [f"--flagfile={FLAGS.config}", f"--dataset_dir={FLAGS.dataset_dir}", f"--run_dir={run_dir}"]
-    arguments += [f"--seed={seed}", "--eval_every=0", *FLAGS.extra_flags, *VARIANTS[variant]]
+    arguments += [f"--seed={seed}", "--eval_every=0", "--protocols=thumos14_kit,reference"]
+    arguments += [*FLAGS.extra_flags, *VARIANTS[variant]]
     result = subprocess.run([sys.executable, "-m", "tc3net.train", *arguments], capture_output=True, text=True)
     if result.returncode:
         raise UserError(f"{variant} with seed {seed} failed:\n{result.stderr[-2000:]}")

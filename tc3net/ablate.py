@@ -20,7 +20,7 @@ from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.data.split import open_split
-from tc3net.evaluation import DEFAULT_PROTOCOL
+from tc3net.evaluation import DEFAULT_PROTOCOL, find_protocol
 from tc3net.experiments.ablation import FULL, VARIANTS, write_report
 from tc3net.experiments.ablation_runs import AblationFolder, RunScoring, train_variant
 from tc3net.results.assessment import check_protocols, selection_tag
@@ -78,7 +78,9 @@ def check_flags() -> None:
 def deciding_settings() -> dict[str, str]:
     """What decides about the numbers: a folder's runs must not differ in any of it."""
     settings = {name: line for name, line in common_flags().items() if name not in _FREE}
-    settings |= {name: str(FLAGS[name].value) for name in ("protocol", "checkpoint", "weights")}
+    settings |= {name: str(FLAGS[name].value) for name in ("checkpoint", "weights")}
+    settings["protocol"] = find_protocol(FLAGS.protocol).signature
+    settings["protocols"] = f"--protocols={','.join(find_protocol(name).signature for name in FLAGS.protocols)}"
     settings["data"] = dataset_checksum(open_split(FLAGS.dataset_dir, FLAGS.train_subset).manifest)
     return settings
 

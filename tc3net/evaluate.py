@@ -25,6 +25,7 @@ from tc3net.detection import DetectionConfig
 from tc3net.evaluation import (
     DEFAULT_PROTOCOL,
     PROTOCOLS,
+    Protocol,
     analyse,
     average_recall,
     check_resampling,
@@ -62,6 +63,7 @@ def register_flags() -> None:
         "compare", [], "A,B: two runs, evaluation folders, raw scores or detection files; differences are A - B."
     )
     flags.DEFINE_list("protocols", [DEFAULT_PROTOCOL], f"Any of {', '.join(PROTOCOLS)}, comma separated.")
+    flags.DEFINE_list("tious", [], "Rising tIoU thresholds, as in 0.3,0.5,0.7; default: each protocol's own.")
     flags.DEFINE_integer(
         "bootstrap", 0, f"Resamples of the videos for confidence intervals; 0: none ({_USUAL_RESAMPLES} for --compare)."
     )
@@ -128,17 +130,44 @@ def _scored() -> tuple[Scored, Path, dict[str, Any]]:
     return from_scores(origin, scores, config), output_dir, {"source": origin, "detection": vars(config)}
 
 
-def _evaluate() -> None:
+def _protocols() -> list[Protocol]:
+    """What --protocols names, at --tious where they are given.
+
+    Raises:
+        UserError: an unknown protocol, or none; thresholds that are not rising or out of their range.
+    """
+    check_protocols(FLAGS.protocols)
+    protocols = [find_protocol(name) for name in FLAGS.protocols]
+    if not FLAGS.tious:
+        return protocols
+    try:
+        tious = [float(text) for text in FLAGS.tious]
+    except ValueError:
+        tious = []
+    if not tious or not all(0 < tiou <= 1 for tiou in tious) or tious != sorted(set(tious)):
+        raise UserError(
+            f"--tious={','.join(FLAGS.tious)}: expected rising numbers above 0 and up to 1, as in 0.3,0.5,0.7. "
+            "Correct them, or leave the flag out for the protocol's own."
+        )
+    return [protocol.at([_own(protocol, tiou) for tiou in tious]) for protocol in protocols]
+
+
+def _own(protocol: Protocol, tiou: float) -> float:
+    """The protocol's own threshold where that is meant: the ActivityNet toolkit's 0.9 is 0.8999999999999999."""
+    return next((own for own in protocol.tious if abs(own - tiou) < 1e-9), tiou)
+
+
+def _evaluate(protocols: Sequence[Protocol]) -> None:
     """Scores, writes, prints."""
     scored, output_dir, facts = _scored()
     annotated = scored.annotated
     assessment = assess_scored(
-        scored, FLAGS.protocols, resamples=FLAGS.bootstrap, seed=FLAGS.bootstrap_seed, confidence=FLAGS.confidence
+        scored, protocols, resamples=FLAGS.bootstrap, seed=FLAGS.bootstrap_seed, confidence=FLAGS.confidence
     )
     recall = average_recall(annotated.truth, scored.detections)
     write_evaluation(output_dir, scored, assessment, recall, FLAGS.subset, {**facts, "versions": versions()})
     print("\n".join(["", annotated.dataset, *annotated.notes, *(f"{scored.name}: {note}" for note in scored.notes)]))
-    rounding = [name for name in FLAGS.protocols if find_protocol(name).needs_grid]
+    rounding = [protocol.name for protocol in protocols if protocol.needs_grid]
     if rounding and not annotated.time_bases:
         print(f"{', '.join(rounding)}: grid of {segment_grid(annotated)} assumed; the annotations do not tell it")
     print(f"\n{assessment.table()}\n\n{proposals_line(recall)}")
@@ -151,14 +180,14 @@ def _evaluate() -> None:
     print(f"\nWritten to {output_dir}")
 
 
-def _compare() -> None:
+def _compare(protocols: Sequence[Protocol]) -> None:
     """Differences, with intervals; written only where --output_dir says so."""
     given = _ground_truth() if FLAGS.annotations or FLAGS.dataset_dir else None
     resamples = FLAGS.bootstrap or _USUAL_RESAMPLES
     check_resampling(resamples, FLAGS.confidence)
     first, second = load_pair(FLAGS.compare, _detection_config(), given)
     pair = compare_scored(
-        first, second, FLAGS.protocols, resamples=resamples, seed=FLAGS.bootstrap_seed, confidence=FLAGS.confidence
+        first, second, protocols, resamples=resamples, seed=FLAGS.bootstrap_seed, confidence=FLAGS.confidence
     )
     print("\n".join(["", first.annotated.dataset, *(f"{s.name}: {note}" for s in (first, second) for note in s.notes)]))
     print("".join(f"\n{table.text()}\n" for table in pair.tables()), end="")
@@ -170,13 +199,13 @@ def _compare() -> None:
 def main(argv: Sequence[str]) -> None:
     """Evaluates, or compares."""
     del argv
-    check_protocols(FLAGS.protocols)
+    protocols = _protocols()
     if FLAGS.bootstrap:
         check_resampling(FLAGS.bootstrap, FLAGS.confidence)
     if FLAGS.compare:
-        _compare()
+        _compare(protocols)
     else:
-        _evaluate()
+        _evaluate(protocols)
 
 
 if __name__ == "__main__":

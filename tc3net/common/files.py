@@ -41,7 +41,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str], what: str) -> Any:
-    """Reads a JSON file.
+    """Reads a JSON file, which may begin with a byte order mark.
 
     Args:
         path: the file.
@@ -51,7 +51,7 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
         UserError: the file is absent or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected the {what}. Check the path.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

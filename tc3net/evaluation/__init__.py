@@ -55,9 +55,11 @@ from tc3net.evaluation.protocols import (
     Protocol,
     add_protocol,
     find_protocol,
+    recorded_protocol,
+    recorded_signature,
 )
 from tc3net.evaluation.resampling import Bootstrap, bootstrap, check_resampling
-from tc3net.evaluation.rules import Decisions, match_activitynet, match_reference, match_thumos14, pairs_of_class
+from tc3net.evaluation.rules import Decisions, match_activitynet, match_reference, match_thumos14_kit, pairs_of_class
 from tc3net.evaluation.sensitivity import Sensitivity, SensitivityAnalysis, analyse_sensitivity
 from tc3net.evaluation.tables import Table, as_dict, class_table, format_table, long_table, summary_tables
 
@@ -113,7 +115,7 @@ __all__ = [
     "match_by_score",
     "match_localization",
     "match_reference",
-    "match_thumos14",
+    "match_thumos14_kit",
     "mean_precision_at_hits",
     "normalized_average_precision",
     "pair_up",
@@ -121,6 +123,8 @@ __all__ = [
     "pairs_of_class",
     "profile_table",
     "proposals_line",
+    "recorded_protocol",
+    "recorded_signature",
     "sensitivity_table",
     "summary_tables",
     "tiou",

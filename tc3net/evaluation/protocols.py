@@ -17,7 +17,7 @@ import numpy as np
 
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
-from tc3net.evaluation.rules import Decisions, match_activitynet, match_reference, match_thumos14
+from tc3net.evaluation.rules import Decisions, match_activitynet, match_reference, match_thumos14_kit
 from tc3net.intervals.columns import Detections, GroundTruth
 
 # (ground truth, detections, [t] thresholds, segment grid) -> decisions; see `rules.py` for what is checked before.
@@ -50,6 +50,7 @@ class Protocol:
         needs_grid: `match` reads the segment grid, so that all videos must have the same one.
         edges: upper edges of all but the last bucket of the sensitivity analysis, 3 or 4 of each characteristic:
             "length" in seconds, "coverage" as a share of the video, "instances" of the class in the video.
+        version: counts what the name has stood for; files hold it beside the name, and where they do not, it is 1.
 
     Raises:
         UserError: the parts do not fit together.
@@ -66,12 +67,15 @@ class Protocol:
     annotated_videos_only: bool = False
     needs_grid: bool = False
     edges: Mapping[str, tuple[float, ...]] = field(default_factory=THUMOS14_EDGES.copy)
+    version: int = 1
 
     def __post_init__(self) -> None:
         if not self.tious or not all(0 < tiou <= 1 for tiou in self.tious):
             raise UserError(
                 f"tIoU thresholds are {list(self.tious)}; expected at least one, all in (0, 1]. Correct them."
             )
+        if self.version < 1:
+            raise UserError(f"Protocol {self.name}: version {self.version}; expected 1 or more. Correct it.")
         if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
             raise UserError(
                 f"A protocol is named {self.name!r}; expected letters, digits, '_', '.' and '-', and none of "
@@ -107,6 +111,11 @@ class Protocol:
             average_selects=self.average_selects and bool(kept),
             brief_tious=tuple(tiou for tiou in self.brief_tious if _rows((tiou,), given) is not None),
         )
+
+    @property
+    def signature(self) -> str:
+        """Name and version for files that tell runs apart: "thumos14 (version 2)"; of version 1 the name alone."""
+        return self.name if self.version == 1 else f"{self.name} (version {self.version})"
 
     def main_row(self, tious: Sequence[float]) -> int:
         """Position of the threshold that is nearest to the main one.
@@ -162,10 +171,20 @@ PROTOCOLS: dict[str, Protocol] = {
             annotated_videos_only=True,
             needs_grid=True,
         ),
-        # The THUMOS14 evaluation kit of 2015.
+        # What the field reports on THUMOS14 since about 2019: the ActivityNet toolkit at lower thresholds.
         Protocol(
             name="thumos14",
-            match=match_thumos14,
+            match=match_activitynet,
+            tious=_THUMOS_TIOUS,
+            main_tiou=0.5,
+            averages=_THUMOS_AVERAGES,
+            brief_tious=_THUMOS_TIOUS[::2],
+            version=2,
+        ),
+        # The THUMOS14 evaluation kit of 2015.
+        Protocol(
+            name="thumos14_kit",
+            match=match_thumos14_kit,
             tious=_THUMOS_TIOUS,
             main_tiou=0.5,
             averages=_THUMOS_AVERAGES,
@@ -186,6 +205,8 @@ PROTOCOLS: dict[str, Protocol] = {
     )
 }
 DEFAULT_PROTOCOL = "thumos14"
+# What an earlier version of a name stood for, and is called now.
+_NAMED_ANEW = {("thumos14", 1): "thumos14_kit"}
 
 
 def add_protocol(protocol: Protocol) -> None:
@@ -216,3 +237,27 @@ def find_protocol(protocol: str | Protocol) -> Protocol:
             "the module that adds it with --extensions."
         )
     return PROTOCOLS[protocol]
+
+
+def recorded_protocol(name: str, version: int = 1) -> Protocol:
+    """The protocol that a file means by a name and a version, as it is called now.
+
+    Args:
+        name: as the file has it.
+        version: likewise; 1 where the file has none.
+
+    Raises:
+        UserError: unknown name, or a version of it that is not here.
+    """
+    found = find_protocol(_NAMED_ANEW.get((name, version), name))
+    if (name, version) not in _NAMED_ANEW and found.version != version:
+        raise UserError(
+            f"Protocol {name} of version {version} is asked for; expected version {found.version}, which is the one "
+            "here. Evaluate again, or use the tc3net that wrote the file."
+        )
+    return found
+
+
+def recorded_signature(signature: str) -> str:
+    """What `Protocol.signature` would be now of the protocol that a file names so; others are handed back."""
+    return _NAMED_ANEW.get((signature, 1), signature)

@@ -97,8 +97,8 @@ def match_reference(truth: GroundTruth, found: Detections, tious: np.ndarray, gr
     return Decisions(order, ranked, instances, matched, notes=tuple(notes))
 
 
-def match_thumos14(truth: GroundTruth, found: Detections, tious: np.ndarray, grid: TimeBase) -> Decisions:
-    """The protocol "thumos14": the official THUMOS14 evaluation kit, release of 2015 (`TH14evalDet_Updated.m`).
+def match_thumos14_kit(truth: GroundTruth, found: Detections, tious: np.ndarray, grid: TimeBase) -> Decisions:
+    """The protocol "thumos14_kit": the official THUMOS14 evaluation kit, release of 2015 (`TH14evalDet_Updated.m`).
 
     - Videos: all of the ground truth; in those without instances every detection is a false positive.
     - Time: seconds. tIoU = intersection / (last end - first start); intervals of length 0 overlap nothing, so such an
@@ -136,13 +136,16 @@ def match_thumos14(truth: GroundTruth, found: Detections, tious: np.ndarray, gri
 
 
 def match_activitynet(truth: GroundTruth, found: Detections, tious: np.ndarray, grid: TimeBase) -> Decisions:
-    """The protocol "activitynet": the ActivityNet toolkit (`eval_detection.py`).
+    """The protocols "thumos14" and "activitynet": the ActivityNet toolkit (`eval_detection.py`).
+
+    Numbers on THUMOS14 have come from it since about 2019, at tIoU 0.1 to 0.7; only the thresholds differ.
 
     - Videos: all of the ground truth; in those without instances every detection is a false positive.
     - Time: seconds. tIoU = intersection / (sum of the lengths - intersection). Intervals of length 0 overlap nothing;
       such an instance is a positive that cannot be found. (Of two such intervals the toolkit computes 0 / 0 and lets
       the NaN pass as a match.)
-    - Ambiguous intervals: the toolkit knows none; detections in them are false positives.
+    - Ambiguous intervals: the toolkit knows none, and the ground truth file that public code for weakly-supervised
+      localization on THUMOS14 gives it has no class Ambiguous; detections in them are false positives.
     - Ranking: by score, descending; of equal scores the *later* in the list comes first, as in a reversed sort. (The
       toolkit's sort is not stable: for long lists it leaves this open.)
     - Matching: in that order each detection takes the unused instance of its video with the highest tIoU, if that is
@@ -164,7 +167,8 @@ def match_activitynet(truth: GroundTruth, found: Detections, tious: np.ndarray, 
 
     notes = []
     if len(truth.ambiguous_video):
-        notes.append(f"{counted(len(truth.ambiguous_video), 'ambiguous interval')} unused: the protocol has none")
+        unused = counted(len(truth.ambiguous_video), "ambiguous interval")
+        notes.append(f"{unused} unused: detections there are false positives")
     matched = match_by_score(pairs, tious, last_instance_wins=True)
     return Decisions(order, ranked, instances, matched, notes=tuple(notes))
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from tc3net.evaluation.classification import ClassificationResult
 from tc3net.evaluation.localization import LocalizationResult
+from tc3net.evaluation.protocols import find_protocol
 from tc3net.evaluation.resampling import Bootstrap
 
 Cell = Union[str, int, float, None]
@@ -168,13 +169,14 @@ def as_dict(result: LocalizationResult, interval: Bootstrap | None = None) -> di
         interval: its bootstrap.
 
     Returns:
-        "protocol", "tious" (t floats), "map_fraction" (t floats), "average_map_fraction" (float by name), "classes"
-        (by name: "ap_fraction", t floats, "num_instances" and "num_detections") and "notes"; with a bootstrap also
-        "bootstrap": "confidence", "resamples", "seed", and [low, high] as "map_fraction" (per threshold) and
-        "average_map_fraction" (by name).
+        "protocol", its "version", "tious" (t floats), "map_fraction" (t floats), "average_map_fraction" (float by
+        name), "classes" (by name: "ap_fraction", t floats, "num_instances" and "num_detections") and "notes"; with a
+        bootstrap also "bootstrap": "confidence", "resamples", "seed", and [low, high] as "map_fraction" (per threshold)
+        and "average_map_fraction" (by name).
     """
     plain = {
         "protocol": result.protocol,
+        "version": find_protocol(result.protocol).version,
         "tious": list(result.tious),
         "map_fraction": result.map.tolist(),
         "average_map_fraction": result.averages,

@@ -159,7 +159,8 @@ def write_report(folder: Path, results: Results, protocol: str, caption: str, fa
         }
         for name, by_seed in there.items()
     }
-    write_json(folder / "ablation.json", {"caption": caption, "protocol": protocol, **facts, "variants": rows})
+    scored = {"protocol": protocol, "protocol_version": find_protocol(protocol).version}
+    write_json(folder / "ablation.json", {"caption": caption, **scored, **facts, "variants": rows})
     figure = bars(there, protocol, caption)
     with atomic_path(folder / "ablation.png") as path:
         figure.savefig(path, dpi=110)

@@ -15,7 +15,7 @@ from typing import Any
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json, write_json
 from tc3net.common.interruption import Interruptions
-from tc3net.evaluation import average_recall
+from tc3net.evaluation import average_recall, recorded_signature
 from tc3net.experiments.ablation import Results
 from tc3net.inference.raw_scores import save_scores
 from tc3net.results.assessment import assess_scored
@@ -52,16 +52,18 @@ class AblationFolder:
                 raise UserError(f"{self.folder} is not empty and holds no ablation. Choose another --output_dir.")
             return {}
         found = read_json(path, "results of an ablation")
-        old, new = found["settings"], self.settings
+        old, runs, named_anew = _as_called_now(found["settings"], found["runs"])
+        new = self.settings
         changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
         if changed:
             there, here = (part.get(changed[0], "(not given)") for part in (old, new))
+            earlier = "".join(f", {flag}" for name, flag in named_anew.items() if name in changed)
             raise UserError(
                 f"{self.folder} holds an ablation with other settings ({', '.join(changed)}): {there} there, {here} "
-                "here. Choose another --output_dir, or give the earlier settings."
+                f"here. Choose another --output_dir, or give the earlier settings{earlier}."
             )
         self.settings = old
-        return dict(found["runs"])
+        return runs
 
     def _write(self) -> None:
         write_json(self.folder / RESULTS, {"settings": self.settings, "runs": self.runs})
@@ -81,6 +83,31 @@ class AblationFolder:
             name: {seed: self.runs[key] for seed in range(seeds) if (key := f"{name}-seed{seed}") in self.runs}
             for name in variants
         }
+
+
+def _as_called_now(
+    settings: Mapping[str, str], runs: Mapping[str, Mapping[str, float]]
+) -> tuple[dict[str, str], dict[str, dict[str, float]], dict[str, str]]:
+    """Settings and scalars of an ablation, with the names that their protocols have now.
+
+    Returns:
+        Both, and what has another name: the flag, as it has to be given now, by its name.
+    """
+    found = dict(settings)
+    flags: dict[str, str] = {}
+    if "protocol" in settings:
+        found["protocol"] = recorded_signature(settings["protocol"])
+        flags["protocol"] = f"--protocol={found['protocol']}"
+    if "protocols" in settings:
+        names = settings["protocols"].removeprefix("--protocols=").split(",")
+        found["protocols"] = flags["protocols"] = f"--protocols={','.join(map(recorded_signature, names))}"
+    named_anew = {name: flag for name, flag in flags.items() if found[name] != settings[name]}
+    before, now = (f"{part.get('protocol')}/" for part in (settings, found))
+    scalars = {
+        key: {now + name.removeprefix(before) if name.startswith(before) else name: value for name, value in of.items()}
+        for key, of in runs.items()
+    }
+    return found, scalars, named_anew
 
 
 def train_variant(run_dir: Path, arguments: Sequence[str], log: Path) -> None:

@@ -64,7 +64,13 @@ def write_tuning(folder: str | Path, search: SearchFacts, best: Trial, trials: S
         {"settings": asdict(trial.config), "objective": trial.value, **trial.numbers, "accepted": trial.accepted}
         for trial in trials
     ]
-    choices = {"protocol": search.protocol, "objective": search.objective, "seed": search.seed}
+    version = find_protocol(search.protocol).version
+    choices = {
+        "protocol": search.protocol,
+        "protocol_version": version,
+        "objective": search.objective,
+        "seed": search.seed,
+    }
     tuned_on = {"tuned_on": search.source, **choices, "fixed": list(search.fixed)}
     write_json(folder / TRIALS, {**tuned_on, "trials": table})
 

@@ -5,6 +5,8 @@ what other data sets know, each ignored by other tools: top-level "classes" (fix
 the sorted labels), "time_base" and "dataset", and per video "labels" (video-level class names, where they are more than
 those of the instances) and "ambiguous" (a list of [start, end] that are not scored).
 
+Times, durations and scores may be text, if it is a plain number, as in the THUMOS14 file that most code for
+weakly-supervised localization brings along, and the file may begin with a byte order mark.
 Reading is strict where a silent choice would change a result, and names file, video and entry. What a file means, as
 columns or as records, is decided by its readers: `annotations_json`, `detections_json`, and the conversion.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +29,8 @@ WITHHELD_SUBSET = "testing"  # ActivityNet publishes no annotations of it
 AMBIGUOUS = "Ambiguous"  # THUMOS14's name for intervals that are not scored
 ANNOTATIONS = '{"database": {video: {"subset", "duration", "annotations": [{"label", "segment": [start, end]}]}}}'
 DETECTIONS = '{"results": {video: [{"label", "score", "segment": [start, end]}]}}'
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 Labelled = tuple[str, float, float]  # class name, start s, end s
 Interval = tuple[float, float]  # start s, end s
@@ -132,7 +137,7 @@ def read_section(
         UserError: no such file, another format, or a video that is listed twice.
     """
     try:
-        raw = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_Object)
+        raw = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_Object)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected {what}. Check the path.") from None
     except (ValueError, RecursionError) as error:
@@ -309,8 +314,9 @@ def is_number(value: Any) -> bool:
 
 
 def _as_float(value: Any) -> float | None:
-    """A JSON number as float; None for anything else, also a whole number beyond what a float holds."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    """A JSON number, or one as text, as float; None for anything else, also one beyond what a float holds."""
+    written = isinstance(value, str) and _NUMBER.fullmatch(value)
+    if not (written or isinstance(value, (int, float))) or isinstance(value, bool):
         return None
     try:
         return float(value)

@@ -9,7 +9,7 @@ from typing import Any
 from tc3net.common.errors import UserError
 from tc3net.common.extensions import check_extensions
 from tc3net.detection import DetectionConfig
-from tc3net.evaluation import PROTOCOLS, AverageRecall, average_recall, find_protocol
+from tc3net.evaluation import PROTOCOLS, AverageRecall, average_recall, recorded_protocol
 from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import AnnotatedVideos, Detections
 from tc3net.results.assessment import Assessment, assess_scored
@@ -82,14 +82,17 @@ def _how_scored(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
         results = metrics["localization"]
         intervals = [result["bootstrap"] for result in results.values() if "bootstrap" in result]
         asked = {name: intervals[0][name] for name in ("resamples", "seed", "confidence")} if intervals else {}
-        thresholds = {name: [float(tiou) for tiou in result["tious"]] for name, result in results.items()}
+        written = {
+            name: (int(r.get("version", 1)), [float(tiou) for tiou in r["tious"]]) for name, r in results.items()
+        }
         if not results:
             raise KeyError("localization")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder / METRICS}: no localization results found ({error}). Evaluate again.") from None
     if any(name not in PROTOCOLS for name in results):
         check_extensions(metrics.get("extensions", ()), str(folder))
-    return {"protocols": [find_protocol(name).at(tious) for name, tious in thresholds.items()], **asked}
+    protocols = [recorded_protocol(name, version).at(tious) for name, (version, tious) in written.items()]
+    return {"protocols": protocols, **asked}
 
 
 def facts_of(facts: dict[str, Any]) -> dict[str, str]:

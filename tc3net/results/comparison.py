@@ -166,6 +166,7 @@ def write_comparison(folder: str | Path, pair: ScoredPair) -> None:
     for comparison in pair.localization:
         protocol = comparison.first.protocol
         found[protocol] = {
+            "version": find_protocol(protocol).version,
             "confidence": comparison.confidence,
             "resamples": comparison.resamples,
             "seed": comparison.seed,

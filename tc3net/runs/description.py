@@ -10,6 +10,7 @@ from tc3net.common.extensions import check_extensions
 from tc3net.data.sampling import InputConfig
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
+from tc3net.evaluation import recorded_signature
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig
 from tc3net.model.heads import Head, heads_from_dict
@@ -64,13 +65,17 @@ class TrainingChoices:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> TrainingChoices:
-        """Inverse of `as_dict`; what an earlier version did not know is as it was then: the default.
+        """Inverse of `as_dict`; what an earlier version did not know is as it was then: the default. A protocol that it
+        called otherwise has the name of now.
 
         Raises:
             TypeError: a choice that is not known here.
             UserError: a value out of its range.
         """
         rest = dict(raw)
+        if "selected_by" in rest:
+            protocol, measure, where = rest["selected_by"].partition(" mAP@")
+            rest["selected_by"] = recorded_signature(protocol) + measure + where
         parts: dict[str, Any] = {}
         for name, kind in _PARTS.items():
             parts[name] = kind(**{item.name: rest.pop(item.name) for item in fields(kind) if item.name in rest})

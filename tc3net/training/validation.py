@@ -17,6 +17,7 @@ from tc3net.common.errors import UserError
 from tc3net.data.pipeline import evaluation_batches
 from tc3net.data.split import Split, readable
 from tc3net.detection import DetectionConfig
+from tc3net.evaluation import find_protocol
 from tc3net.inference.raw_scores import RawScores
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.losses import Term
@@ -52,7 +53,11 @@ def describe_selection(selection: str, protocol: str, held_out: bool, test_subse
         held_out: whether there are held-out videos.
         test_subset: name of the subset that is used without them.
     """
-    names = {"classification": "classification mAP", "localization": selection_tag(protocol).replace("/", " ")}
+    of, tag = find_protocol(protocol), selection_tag(protocol)
+    names = {
+        "classification": "classification mAP",
+        "localization": f"{of.signature} {tag.removeprefix(f'{of.name}/')}",
+    }
     where = "the held-out training videos" if held_out else f"the test subset {test_subset!r}"
     return f"{names.get(selection, selection)} on {where}"
 

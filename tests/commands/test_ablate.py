@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from tc3net.common.errors import UserError
 from tc3net.evaluation import PROTOCOLS
 from tc3net.experiments.ablation import FULL, VARIANTS, columns, differences, markdown, write_report
+from tc3net.experiments.ablation_runs import AblationFolder
 from tc3net.losses import LossConfig
 from tests.support.forked_commands import LIMIT_S, Command, run
 
@@ -54,6 +57,21 @@ def test_every_variant_changes_one_choice_of_the_loss() -> None:
         assert (config == LossConfig()) == (name == FULL)
         settings.append(config)
     assert len(set(settings)) == len(VARIANTS)
+
+
+def test_a_folder_from_when_thumos14_was_the_kit_is_continued_as_such_or_not_at_all(tmp_path: Path) -> None:
+    common = {"alpha": "--alpha=1", "checkpoint": "last"}
+    old = {**common, "protocol": "thumos14", "protocols": "--protocols=thumos14,reference"}
+    runs = {"cls-seed0": {"thumos14/mAP@0.50": 0.25, "classification/mAP": 0.5}}
+    (tmp_path / "results.json").write_text(json.dumps({"settings": old, "runs": runs}))
+    now = {"protocol": "thumos14 (version 2)", "protocols": "--protocols=thumos14 (version 2),reference"}
+    cure = "or give the earlier settings, --protocol=thumos14_kit, --protocols=thumos14_kit,reference."
+    with pytest.raises(UserError, match=re.escape(cure)):
+        AblationFolder(tmp_path, {**common, **now})
+    kit = {**common, "protocol": "thumos14_kit", "protocols": "--protocols=thumos14_kit,reference"}
+    for _ in range(2):  # the second time from what the first one wrote
+        ablation = AblationFolder(tmp_path, kit)
+        assert ablation.runs == {"cls-seed0": {"thumos14_kit/mAP@0.50": 0.25, "classification/mAP": 0.5}}
 
 
 def test_the_command_resumes_and_refuses_other_settings(dataset_dir: Path, tmp_path: Path) -> None:

@@ -64,6 +64,11 @@ def test_what_is_not_json_is_refused_and_the_old_file_stays(tmp_path: Path, valu
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_byte_order_mark_is_no_part_of_json(tmp_path: Path) -> None:
+    (tmp_path / "marked.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(tmp_path / "marked.json", "value") == {"a": 1}
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{", b"not json", b'{"a": 1} trailing', b"\xff\xfe\x00"])
 def test_an_unreadable_json_file_is_named_with_what_it_should_be(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "broken.json"

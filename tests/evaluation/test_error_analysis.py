@@ -55,10 +55,10 @@ def test_every_type_by_hand(protocol, row, expected):
 
 @pytest.mark.parametrize(
     ("protocol", "at_half", "at_tenth"),
-    [("activitynet", "wrong label", "confusion"), ("thumos14", "confusion", "confusion")],
+    [("activitynet", "wrong label", "confusion"), ("thumos14_kit", "confusion", "confusion")],
 )
 def test_types_at_the_thresholds_themselves(protocol, at_half, at_tenth):
-    """tIoU equal to the threshold reaches it except in thumos14; 0.1 is not background anywhere."""
+    """tIoU equal to the threshold reaches it except in thumos14_kit; 0.1 is not background anywhere."""
     assert types_of(protocol, INSTANCES, [("a", 1, 0, 5, 0.5)]) == [at_half]
     assert types_of(protocol, INSTANCES, [("a", 1, 0, 1, 0.5)]) == [at_tenth]
     assert types_of(protocol, INSTANCES, [("a", 1, 9, 19.5, 0.5)], tiou=0.1) == ["background"]
@@ -78,7 +78,7 @@ def test_ignored_detections_have_no_type():
     rows = [("a", 0, 0, 10, 0.9), ("a", 0, 20, 30, 0.8), ("a", 0, 0, 9, 0.7)]
     ambiguous = [("a", 25, 28), ("a", 8, 10)]
     expected = ["true positive", "ignored", "ignored"]
-    assert types_of("thumos14", INSTANCES, rows, ambiguous=ambiguous) == expected
+    assert types_of("thumos14_kit", INSTANCES, rows, ambiguous=ambiguous) == expected
     assert types_of("reference", INSTANCES, rows, ambiguous=[("a", 25, 28)]) == ["true positive", "double detection"]
 
 

@@ -33,7 +33,9 @@ def test_default_thresholds_are_those_of_each_protocol():
     assert result.ap[:, 0].tolist() == [1.0] * 9 + [0.0]  # tIoU 0.9 reaches 0.8999999999999999
 
 
-@pytest.mark.parametrize(("protocol", "expected"), [("reference", 1.0), ("thumos14", 0.0), ("activitynet", 1.0)])
+@pytest.mark.parametrize(
+    ("protocol", "expected"), [("reference", 1.0), ("thumos14_kit", 0.0), ("thumos14", 1.0), ("activitynet", 1.0)]
+)
 def test_overlap_exactly_on_the_threshold_counts_unless_the_protocol_is_strict(protocol, expected):
     assert ap(protocol, [("a", 0, 0, 10)], [("a", 0, 0, 5, 1.0)], tiou=0.5) == [expected]
     assert ap(protocol, [("a", 0, 0, 10)], [("a", 0, 0, 3, 1.0)], tiou=0.3) == [expected]
@@ -87,46 +89,62 @@ def test_detection_takes_the_next_best_instance_when_the_best_is_used(protocol):
     assert ap(protocol, instances, rows, tiou=0.6) == [0.5]
 
 
-@pytest.mark.parametrize(("protocol", "expected"), [("reference", 1.0), ("thumos14", 0.5), ("activitynet", 1.0)])
+@pytest.mark.parametrize(
+    ("protocol", "expected"), [("reference", 1.0), ("thumos14_kit", 0.5), ("thumos14", 1.0), ("activitynet", 1.0)]
+)
 def test_who_chooses_decides_between_the_surer_and_the_better_placed_detection(protocol, expected):
     rows = [("a", 0, 0, 6, 0.9), ("a", 0, 0, 10, 0.8)]
     assert ap(protocol, [("a", 0, 0, 10)], rows) == [expected]
 
 
-def test_thumos14_gives_equal_overlap_to_the_higher_score_then_to_the_earlier():
+@pytest.mark.parametrize(("protocol", "expected"), [("thumos14", 1.0), ("thumos14_kit", 1 / 3)])
+def test_low_scored_copies_steal_the_instances_under_the_kit_alone(protocol, expected):
+    """As after soft-NMS, which lowers the scores of overlapping detections and removes none of them."""
+    instances = [("a", 0, 0, 10), ("a", 0, 20, 30)]
+    surest = [("a", 0, 0, 8, 0.9), ("a", 0, 20, 28, 0.8)]
+    copies = [("a", 0, 0, 9, 0.3), ("a", 0, 1, 7, 0.2), ("a", 0, 20, 29, 0.1), ("a", 0, 22, 27, 0.05)]
+    assert ap(protocol, instances, surest) == [1.0]
+    # The kit's hits are at the ranks 3 and 5: (1 / 3 + 2 / 5) / 2 of precision, the first of them alone 1 / 3.
+    found_both = (1 / 3 + 2 / 5) / 2 if protocol == "thumos14_kit" else 1.0
+    assert ap(protocol, instances, surest + copies) == [pytest.approx(found_both)]
+    one = [("a", 0, 0, 8, 0.9), ("a", 0, 2, 8, 0.6), ("a", 0, 0, 10, 0.3)]
+    assert ap(protocol, instances[:1], one) == [pytest.approx(expected)]
+
+
+def test_the_thumos14_kit_gives_equal_overlap_to_the_higher_score_then_to_the_earlier():
     instance = [("a", 0, 0, 10)]
-    assert ap("thumos14", instance, [("a", 0, 0, 8, 0.1), ("a", 0, 2, 10, 0.9)]) == [1.0]
-    assert ap("thumos14", instance, [("a", 0, 2, 10, 0.9), ("a", 0, 0, 8, 0.9)]) == [1.0]
+    assert ap("thumos14_kit", instance, [("a", 0, 0, 8, 0.1), ("a", 0, 2, 10, 0.9)]) == [1.0]
+    assert ap("thumos14_kit", instance, [("a", 0, 2, 10, 0.9), ("a", 0, 0, 8, 0.9)]) == [1.0]
 
 
-def test_thumos14_computes_the_union_as_its_kit_does():
+def test_the_thumos14_kit_computes_the_union_over_the_span():
     # Half of the instance: 0.3 / 0.6 is 0.5, but over (0.3 + 0.6 - 0.3) it would be 0.5000000000000001.
-    assert ap("thumos14", [("a", 0, 0, 0.6)], [("a", 0, 0, 0.3, 1.0)], tiou=0.5) == [0.0]
+    assert ap("thumos14_kit", [("a", 0, 0, 0.6)], [("a", 0, 0, 0.3, 1.0)], tiou=0.5) == [0.0]
 
 
-def test_thumos14_serves_instances_in_annotation_order():
+def test_the_thumos14_kit_serves_instances_in_annotation_order():
     # The only detection above 0.5 for the second instance goes to the first, which overlaps it less.
     rows = [("a", 0, 2, 10, 0.9), ("a", 0, 30, 31, 0.95)]
-    assert ap("thumos14", [("a", 0, 0, 9), ("a", 0, 2, 10)], rows) == [0.25]
+    assert ap("thumos14_kit", [("a", 0, 0, 9), ("a", 0, 2, 10)], rows) == [0.25]
     rows = [("a", 0, 2, 10, 0.9), ("a", 0, 0, 8, 0.8)]
     # First instance: 7/10 against 8/9, takes the latter; the second its exact copy.
-    assert ap("thumos14", [("a", 0, 0, 9), ("a", 0, 2, 10)], rows) == [1.0]
+    assert ap("thumos14_kit", [("a", 0, 0, 9), ("a", 0, 2, 10)], rows) == [1.0]
 
 
 @pytest.mark.parametrize(
-    ("protocol", "expected"), [("reference", 2 / 3), ("thumos14", (1 / 2 + 2 / 3) / 2), ("activitynet", 2 / 3)]
+    ("protocol", "expected"), [("reference", 2 / 3), ("thumos14_kit", (1 / 2 + 2 / 3) / 2), ("thumos14", 2 / 3)]
 )
-def test_average_precision_is_interpolated_except_in_thumos14(protocol, expected):
+def test_average_precision_is_interpolated_except_in_the_thumos14_kit(protocol, expected):
     rows = [("a", 0, 50, 60, 0.9), ("a", 0, 0, 10, 0.8), ("b", 0, 0, 10, 0.7)]
     assert ap(protocol, [("a", 0, 0, 10), ("b", 0, 0, 10)], rows) == pytest.approx([expected])
 
 
-@pytest.mark.parametrize(("protocol", "expected"), [("reference", 1.0), ("thumos14", 1.0), ("activitynet", 0.5)])
+@pytest.mark.parametrize(("protocol", "expected"), [("reference", 1.0), ("thumos14_kit", 1.0), ("thumos14", 0.5)])
 def test_equal_scores_rank_in_list_order_or_reversed(protocol, expected):
     assert ap(protocol, [("a", 0, 0, 10)], [("a", 0, 0, 10, 0.5), ("b", 0, 0, 10, 0.5)]) == [expected]
 
 
-@pytest.mark.parametrize(("protocol", "expected"), [("reference", 1.0), ("thumos14", 0.5), ("activitynet", 0.5)])
+@pytest.mark.parametrize(("protocol", "expected"), [("reference", 1.0), ("thumos14_kit", 0.5), ("thumos14", 0.5)])
 def test_videos_without_instances_are_scored_except_in_reference(protocol, expected):
     result = evaluate(protocol, [("a", 0, 0, 10)], [("b", 0, 0, 10, 0.9), ("a", 0, 0, 10, 0.8)])
     assert result.ap.tolist() == [[expected]]
@@ -194,23 +212,24 @@ def test_reference_removes_what_touches_an_ambiguous_interval_even_if_it_would_m
     assert ap("reference", instances, rows, ambiguous=[("a", 12, 20), ("b", 4.6, 5.4)]) == [1.0, 0.5]
 
 
-def test_thumos14_excuses_unmatched_detections_in_ambiguous_intervals():
+def test_the_thumos14_kit_excuses_unmatched_detections_in_ambiguous_intervals():
     instances = [("a", 0, 0, 10)]
     rows = [("a", 0, 15, 25, 0.9), ("b", 0, 15, 25, 0.8), ("a", 0, 0, 10, 0.7), ("a", 0, 20, 30, 0.95)]
-    assert ap("thumos14", instances, rows) == [0.25]
-    result = evaluate("thumos14", instances, rows, ambiguous=[("a", 8, 16)])
+    assert ap("thumos14_kit", instances, rows) == [0.25]
+    result = evaluate("thumos14_kit", instances, rows, ambiguous=[("a", 8, 16)])
     assert result.ap.tolist() == [[pytest.approx(1 / 3)]]  # one excused; the matched one touches it too and counts
     assert result.notes == ("2 detections touching an ambiguous interval: ignored where unmatched",)
-    assert ap("thumos14", instances, rows, ambiguous=[("a", 25, 30)]) == [pytest.approx(1 / 3)]
-    assert ap("thumos14", instances, rows, ambiguous=[("a", 30, 40)]) == [0.25]
+    assert ap("thumos14_kit", instances, rows, ambiguous=[("a", 25, 30)]) == [pytest.approx(1 / 3)]
+    assert ap("thumos14_kit", instances, rows, ambiguous=[("a", 30, 40)]) == [0.25]
 
 
-def test_activitynet_knows_no_ambiguous_intervals():
+@pytest.mark.parametrize("protocol", ["thumos14", "activitynet"])
+def test_the_activitynet_toolkit_knows_no_ambiguous_intervals(protocol):
     result = evaluate(
-        "activitynet", [("a", 0, 0, 10)], [("a", 0, 15, 25, 0.9), ("a", 0, 0, 10, 0.7)], ambiguous=[("a", 15, 25)]
+        protocol, [("a", 0, 0, 10)], [("a", 0, 15, 25, 0.9), ("a", 0, 0, 10, 0.7)], ambiguous=[("a", 15, 25)]
     )
     assert result.ap.tolist() == [[0.5]]
-    assert result.notes == ("1 ambiguous interval unused: the protocol has none",)
+    assert result.notes == ("1 ambiguous interval unused: detections there are false positives",)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -264,7 +283,7 @@ def test_unusable_detections_are_refused_by_name(rows, message):
 
 def test_unusable_ground_truth_and_options_are_refused():
     truth, rows = ground_truth([("a", 0, 0, 10)]), found([])
-    with pytest.raises(UserError, match="'thumos' is unknown; expected one of reference, thumos14, activitynet"):
+    with pytest.raises(UserError, match="'thumos' is unknown; expected one of reference, thumos14, thumos14_kit"):
         evaluate_localization("thumos", truth, rows)
     for tious in ([], [0.0], [0.5, 1.1], [float("nan")]):
         with pytest.raises(UserError, match="thresholds"):
@@ -304,7 +323,8 @@ def test_real_thumos14_test_set_has_16_instances_that_the_grid_empties():
     assert result.notes == ("16 instances empty on the segment grid: counted, but cannot be found",)
     assert len(result.classes) == 20
     assert 0.95 < result.map[-1] < 1
-    assert evaluate_localization("thumos14", truth, perfect).map.min() > 0.999
+    for protocol in ("thumos14", "thumos14_kit"):
+        assert evaluate_localization(protocol, truth, perfect).map.min() > 0.999
 
 
 def test_matches_say_which_detection_found_which_instance():

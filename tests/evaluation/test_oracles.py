@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tc3net.data.timebase import TimeBase
-from tc3net.evaluation import evaluate_localization
+from tc3net.evaluation import PROTOCOLS, evaluate_localization
 from tc3net.intervals.columns import GroundTruth
 from tests.support.random_rows import CLASSES, VIDEOS, cases, columns
 
@@ -55,7 +55,7 @@ def reference_oracle(instances, ambiguous, detections, threshold, label) -> floa
     return envelope_ap(hits, num_instances)
 
 
-def thumos14_oracle(instances, ambiguous, detections, threshold, label) -> float:
+def thumos14_kit_oracle(instances, ambiguous, detections, threshold, label) -> float:
     def common(a, b):
         return min(a[1], b[1]) - max(a[0], b[0])
 
@@ -105,7 +105,44 @@ def activitynet_oracle(instances, ambiguous, detections, threshold, label) -> fl
     return envelope_ap(hits, len(actual))
 
 
-ORACLES = {"reference": reference_oracle, "thumos14": thumos14_oracle, "activitynet": activitynet_oracle}
+def thumos14_oracle(instances, ambiguous, detections, threshold, label) -> float:
+    """The field's protocol, told without sorting: the surest detection left over is always the next."""
+    free = [number for number, row in enumerate(instances) if row[1] == label]
+    left = [number for number, row in enumerate(detections) if row[1] == label]
+    num_instances, precisions, hits = len(free), [], []
+    while left:
+        surest = left[0]
+        for number in left:
+            if detections[number][4] >= detections[surest][4]:  # of equal scores the later
+                surest = number
+        left.remove(surest)
+        video, _, start, end, _ = detections[surest]
+        best, best_tiou = None, 0.0
+        for number in free:
+            other, _, first, last = instances[number]
+            common = min(end, last) - max(start, first)
+            if other == video and common > 0:
+                tiou = common / ((last - first) + (end - start) - common)
+                if tiou >= threshold and tiou >= best_tiou:  # of equal tIoUs the last annotated
+                    best, best_tiou = number, tiou
+        if best is not None:
+            free.remove(best)
+        hits.append(best is not None)
+        precisions.append(sum(hits) / len(hits))
+    # Every instance that is found brings the best precision at its rank or below.
+    return sum(max(precisions[rank:]) for rank, hit in enumerate(hits) if hit) / num_instances
+
+
+ORACLES = {
+    "reference": reference_oracle,
+    "thumos14": thumos14_oracle,
+    "thumos14_kit": thumos14_kit_oracle,
+    "activitynet": activitynet_oracle,
+}
+
+
+def test_every_protocol_has_an_oracle():
+    assert set(ORACLES) == set(PROTOCOLS)
 
 
 @pytest.mark.parametrize("protocol", sorted(ORACLES))
@@ -143,7 +180,7 @@ def test_order_of_videos_and_detections_does_not_matter_when_scores_differ(proto
     np.testing.assert_array_equal(moved.ap, expected.ap)
 
 
-@pytest.mark.parametrize("protocol", ["thumos14", "activitynet"])
+@pytest.mark.parametrize("protocol", ["thumos14", "thumos14_kit", "activitynet"])
 @settings(deadline=None, max_examples=50)
 @given(rows=st.sets(st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 30)), min_size=1, max_size=30))
 def test_perfect_detections_of_disjoint_instances_give_map_1(protocol, rows):

@@ -166,6 +166,7 @@ def test_as_dict_is_json_in_fractions():
     )
     assert json.loads(json.dumps(as_dict(result), allow_nan=False)) == {
         "protocol": "thumos14",
+        "version": 2,
         "tious": [0.3, 0.5],
         "map_fraction": [0.75, 0.25],
         "average_map_fraction": {},

@@ -18,6 +18,8 @@ from tc3net.evaluation import (
     add_protocol,
     find_protocol,
     match_localization,
+    recorded_protocol,
+    recorded_signature,
 )
 from tests.support.rows_by_hand import found, ground_truth
 
@@ -32,18 +34,33 @@ def test_what_each_protocol_says() -> None:
     }
     assert facts == {
         "reference": (0.5, "0.1:0.7", True, True, True),
-        "thumos14": (0.5, "0.1:0.7", False, False, False),
+        "thumos14": (0.5, "0.1:0.7", True, False, False),
+        "thumos14_kit": (0.5, "0.1:0.7", False, False, False),
         "activitynet": ("0.5:0.95", "0.5:0.95", True, False, False),
     }
     assert all(name == protocol.name and protocol.main_tiou == 0.5 for name, protocol in PROTOCOLS.items())
-    assert [PROTOCOLS[name].edges for name in facts] == [THUMOS14_EDGES, THUMOS14_EDGES, ACTIVITYNET_EDGES]
-    assert DEFAULT_PROTOCOL in PROTOCOLS
+    assert [PROTOCOLS[name].edges for name in facts] == [THUMOS14_EDGES] * 3 + [ACTIVITYNET_EDGES]
+    assert DEFAULT_PROTOCOL == "thumos14" and PROTOCOLS["thumos14"].version == 2
 
 
 def test_finding() -> None:
     assert find_protocol("thumos14") is find_protocol(THUMOS14) is THUMOS14
     with pytest.raises(UserError, match=r"'mine' is unknown; expected one of reference, .* with --extensions"):
         find_protocol("mine")
+
+
+def test_what_a_file_means_by_a_name() -> None:
+    """thumos14 was the kit of 2015 when files had no versions."""
+    assert recorded_protocol("thumos14") is PROTOCOLS["thumos14_kit"]
+    assert recorded_protocol("thumos14", 2) is THUMOS14
+    assert recorded_protocol("reference") is PROTOCOLS["reference"]
+    for name, version in (("thumos14", 3), ("reference", 2)):
+        with pytest.raises(UserError, match=rf"{name} of version {version} is asked for; expected version"):
+            recorded_protocol(name, version)
+    for protocol in PROTOCOLS.values():
+        assert recorded_protocol(protocol.name, protocol.version) is protocol
+        assert recorded_signature(protocol.signature) == protocol.signature
+    assert (recorded_signature("thumos14"), THUMOS14.signature) == ("thumos14_kit", "thumos14 (version 2)")
 
 
 def test_no_two_protocols_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +78,7 @@ def test_no_two_protocols_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"tious": ()}, "thresholds are []"),
         ({"tious": (0.5, 1.5)}, "all in (0, 1]"),
         ({"name": "my protocol"}, "expected letters"),
+        ({"version": 0}, "version 0; expected 1 or more"),
         ({"name": "classification"}, "none of classification"),
         ({"main_tiou": 0.45}, "main_tiou needs the thresholds [0.45]"),
         ({"brief_tious": (0.5, 0.9)}, "brief_tious needs the thresholds [0.5, 0.9]"),

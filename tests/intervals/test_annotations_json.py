@@ -68,7 +68,13 @@ def test_what_is_out_of_scope_is_set_aside_and_named(tmp_path: Path) -> None:
         ({"label": "Dive", "segment": [0, 1]}, "has no score"),
         ({"score": 1}, "has no label and no segment"),
         (detection(label=3), "label is 3, not a class name"),
-        (detection(score="0.5"), "score is '0.5', not a finite number"),
+        (detection(score="high"), "score is 'high', not a finite number"),
+        (detection(score="nan"), "score is 'nan', not a finite number"),
+        (detection(score="1e999"), "score is '1e999', not a finite number"),
+        (detection(segment=["0", "1 s"]), "segment is .*'1 s'.*, not \\[start, end\\]"),
+        (detection(segment=["0", ""]), "segment is .*, not \\[start, end\\]"),
+        (detection(segment=["0", "٣"]), "segment is .*, not \\[start, end\\]"),
+        (detection(segment=["10", "9"]), r"segment \['10', '9'\] ends before it starts"),
         (detection(score=float("nan")), "score is nan"),
         (detection(score=True), "score is True"),
         (detection(segment=[2, 1]), r"segment \[2, 1\] ends before it starts"),
@@ -82,6 +88,24 @@ def test_malformed_detections_are_refused_with_file_and_entry(tmp_path: Path, en
     path = written(tmp_path / "theirs.json", {"results": {"a": [detection()], "b": [detection(), entry]}})
     with pytest.raises(UserError, match=rf"theirs.json: 1 detections .* video 'b', detection 1: {problem}"):
         load_detections(path, TRUTH)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_plain_numbers_may_be_text_and_a_byte_order_mark_may_come_first(tmp_path: Path, mark: str) -> None:
+    """As in the THUMOS14 file of public code."""
+    items = [{"label": "Dive", "segment": ["18.6", "+2.48e1"]}, {"label": "Dive", "segment": ["30.", ".4E2"]}]
+    database = {"v": {"subset": "test", "duration": "212.5", "annotations": items, "ambiguous": [["0", "1"]]}}
+    path = tmp_path / "gt.json"
+    path.write_text(mark + json.dumps({"database": database}), encoding="utf-8")
+    read, (video,) = load_annotations(path, "test"), read_activitynet_json(path).videos
+    assert (read.truth.start_s.tolist(), read.truth.end_s.tolist()) == ([18.6, 30.0], [24.8, 40.0])
+    assert read.truth.ambiguous_end_s.tolist() == [1.0]
+    assert read.duration_s.tolist() == [212.5] == [video.duration_s]
+    assert [(one.start_s, one.end_s) for one in video.instances] == [(18.6, 24.8), (30.0, 40.0)]
+    results = {"v": [{"label": "Dive", "score": "-0.5", "segment": ["1", 2]}]}
+    path.write_text(mark + json.dumps({"results": results}), encoding="utf-8")
+    loaded = load_detections(path, read.truth).detections
+    assert (loaded.score.tolist(), loaded.start_s.tolist(), loaded.end_s.tolist()) == ([-0.5], [1.0], [2.0])
 
 
 def test_files_that_are_no_detections_are_refused(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from tc3net.intervals.columns import AnnotatedVideos, Detections, GroundTruth
 from tc3net.report import VideoFiles, load_input, video_files, write_report
 from tc3net.report.curves import packed
 from tc3net.report.page import browser_data, render
+from tc3net.results.assessment import assess_scored
+from tc3net.results.folder import load_folder
 from tc3net.results.sources import Scored, from_scores
 from tests.support.report_cases import HOSTILE, example, raw_scores, report_input, write_folder
 
@@ -196,6 +198,26 @@ def test_a_folder_gives_the_numbers_of_its_metrics(tmp_path: Path) -> None:
     assert "<title>random (simulated features): tc3net report</title>" in page
     assert f"Classification mAP [%]: {100 * metrics['classification']['map_fraction']:.1f}" in page
     assert "95 % low" in page and "step-1" in page
+
+
+def test_a_folder_from_when_thumos14_was_the_kit_keeps_its_numbers(tmp_path: Path) -> None:
+    names = ("thumos14_kit", "reference")
+    folder = write_folder(tmp_path, raw_scores([60, 25, 40, 33, 80, 12]), resamples=100, protocols=names)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    kit = metrics["localization"]["thumos14_kit"]
+    old = {"thumos14": {**kit, "protocol": "thumos14"}, "reference": dict(metrics["localization"]["reference"])}
+    for result in old.values():
+        del result["version"]
+    (folder / "metrics.json").write_text(json.dumps({**metrics, "localization": old}))
+    report = load_input(folder)
+    assert report.assessment.as_dict(report.classes)["localization"] == metrics["localization"]
+    assert "thumos14_kit" in Page(render(report)).cells
+    # The protocol of now gives others, so that it matters.
+    assert kit["map_fraction"] != assess_scored(load_folder(folder), ["thumos14"]).localization[0].map.tolist()
+    old["reference"]["version"] = 2
+    (folder / "metrics.json").write_text(json.dumps({**metrics, "localization": old}))
+    with pytest.raises(UserError, match="reference of version 2 is asked for; expected version 1"):
+        load_input(folder)
 
 
 def test_curves_and_thresholds_are_those_of_detection() -> None:

@@ -261,4 +261,4 @@ def test_the_commands(tmp_path: Path, scores: RawScores) -> None:
     assert status == 0, screen
     assert f"protocol {NAME}" in (tmp_path / "report.html").read_text()
     status, screen = command("tc3net.evaluate", "--help", f"--extensions={NAME}")
-    assert f"Any of reference, thumos14, activitynet, {NAME}" in " ".join(screen.split())
+    assert f"Any of reference, thumos14, thumos14_kit, activitynet, {NAME}" in " ".join(screen.split())

@@ -65,7 +65,7 @@ def test_without_protocols_only_classification_is_scored(scores: RawScores) -> N
 
 def test_different_time_bases_have_no_common_grid(scores: RawScores) -> None:
     mixed = replace(scores, fps=np.where(np.arange(len(scores.fps)) == 0, 30.0, scores.fps))
-    with pytest.raises(UserError, match=r"2 time bases .*Use thumos14 or activitynet"):
+    with pytest.raises(UserError, match=r"2 time bases .*Use thumos14 or thumos14_kit or activitynet"):
         assess(mixed, DetectionConfig(), ("thumos14", "reference"))
     assess(mixed, DetectionConfig(), ("thumos14", "activitynet"))
 

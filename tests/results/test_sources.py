@@ -24,6 +24,7 @@ from tc3net.model import ThreeCNet
 from tc3net.results.assessment import assess_scored, segment_grid
 from tc3net.results.folder import load_folder, write_evaluation
 from tc3net.results.sources import annotated_videos, from_detections, from_scores
+from tests.support.needs import PUBLISHED, PUBLISHED_DETECTIONS, needs
 
 PROTOCOLS = ("thumos14", "reference", "activitynet")
 
@@ -88,6 +89,22 @@ def test_folders_without_an_evaluation_are_refused(evaluated: Path, tmp_path: Pa
     (evaluated / "ground_truth.json").unlink()
     with pytest.raises(UserError, match=r"ground_truth\.json: cannot be read"):
         load_folder(evaluated)
+
+
+@needs(PUBLISHED_DETECTIONS)
+@pytest.mark.parametrize(
+    ("protocol", "expected"),
+    [
+        ("thumos14", [52.12, 44.20, 34.70, 26.06, 17.70, 10.09, 4.99]),  # published: 52.1 44.2 34.7 26.1 17.7 10.1 4.9
+        ("thumos14_kit", [45.6, 39.4, 31.7, 24.5, 16.9, 9.6, 4.8]),
+    ],
+)
+def test_published_detections_have_their_published_map(protocol: str, expected: list[float]) -> None:
+    """STPN's, on the ground truth file of public code, whose times are text."""
+    truth = load_annotations(PUBLISHED / "thumos14_gt.json", "test")
+    scored = from_detections(PUBLISHED / "stpn_thumos14_detections.json", truth)
+    (result,) = assess_scored(scored, [protocol]).localization
+    np.testing.assert_allclose(100 * result.map, expected, rtol=0, atol=0.05)
 
 
 def test_an_unknown_segment_grid_is_that_of_thumos14(dataset_dir: Path) -> None:

@@ -123,6 +123,18 @@ def test_every_choice_is_read_back_into_the_dataclass_that_wrote_it(tmp_path: Pa
         load_run(tmp_path).make_heads()
 
 
+def test_a_run_from_when_thumos14_was_the_kit_is_no_run_of_the_protocol_of_now(tmp_path: Path) -> None:
+    before, kit, now = (
+        dataclasses.replace(RUN, training=dataclasses.replace(RUN.training, selected_by=words))
+        for words in (f"{protocol} mAP@0.50 on x" for protocol in ("thumos14", "thumos14_kit", "thumos14 (version 2)"))
+    )
+    claim_run_dir(tmp_path, before)
+    assert load_run(tmp_path) == kit
+    with pytest.raises(UserError, match=r"'thumos14_kit mAP@0\.50 on x' there, 'thumos14 \(version 2\) mAP"):
+        claim_run_dir(tmp_path, now)
+    assert claim_run_dir(tmp_path, kit)
+
+
 def test_what_an_earlier_version_did_not_record_is_the_default(tmp_path: Path) -> None:
     claim_run_dir(tmp_path, RUN)
     path = tmp_path / "run.json"

@@ -21,6 +21,7 @@ from tc3net.common.stack import KERAS_3
 
 SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
 REAL_VIDEOS = SHARED_DATA / "videos"
+PUBLISHED = SHARED_DATA / "published"
 OTHER_PYTHON = os.environ.get("TC3NET_OTHER_PYTHON", "")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")
@@ -93,6 +94,12 @@ REAL_FILES = Need(
     "tests on published videos", f"put videos of ActivityNet 1.2 into {REAL_VIDEOS}",
     here=REAL_VIDEOS.is_dir(), obtainable=never,
 )  # fmt: skip
+PUBLISHED_DETECTIONS = Need(
+    "tests on published detections",
+    f"put STPN's of THUMOS14 and the ground truth file of public code into {PUBLISHED}",
+    here=PUBLISHED.is_dir(),
+    obtainable=never,
+)
 TENSORFLOW_SERVING = Need(
     "tests against TensorFlow Serving itself",
     f"put its {MODEL_SERVER} on the PATH (the others asked a stand-in)",
@@ -102,7 +109,8 @@ TENSORFLOW_SERVING = Need(
 OPENSSL = Need("tests of TLS", "install openssl", here=shutil.which("openssl") is not None)
 PROC = Need("tests of memory", "they read /proc, which Linux has", here=Path("/proc/self/statm").exists())
 NEEDS = (
-    BROWSER, BEAM, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, TENSORFLOW_SERVING, OPENSSL, PROC,
+    BROWSER, BEAM, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, PUBLISHED_DETECTIONS,
+    TENSORFLOW_SERVING, OPENSSL, PROC,
 )  # fmt: skip
 
 

@@ -94,11 +94,13 @@ def example(lengths: Sequence[int] = (60, 25, 40, 33, 80, 12), **options) -> Rep
     return report_input(from_scores("example", scores, CONFIG), scores)
 
 
-def write_folder(folder: Path, scores: RawScores, resamples: int = 0) -> Path:
+def write_folder(
+    folder: Path, scores: RawScores, resamples: int = 0, protocols: Sequence[str] = ("thumos14", "reference")
+) -> Path:
     """The folder that `python -m tc3net.evaluate` would leave."""
     scored = from_scores("example", scores, CONFIG)
     save_scores(folder / "raw_scores.npz", scores)
-    assessment = assess_scored(scored, ("thumos14", "reference"), resamples=resamples, seed=3)
+    assessment = assess_scored(scored, protocols, resamples=resamples, seed=3)
     recall = average_recall(scored.annotated.truth, scored.detections)
     facts = {"source": "step-1", "detection": vars(CONFIG), "versions": {"tc3net": "1"}}
     write_evaluation(folder, scored, assessment, recall, subset="test", facts=facts)
