@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -22,6 +23,7 @@ from tc3net.runs.checkpoints import latest
 from tc3net.training.metrics_log import read_metrics
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer
 from tc3net.training.trainer import Trainer, TrainerConfig
+from tests.support.rehearsal import Rehearsal
 from tests.support.training_process import TrainingProcess
 
 SPEED = {"steps_per_second", "segments_per_second", "input_wait_share"}
@@ -73,12 +75,19 @@ class Signal(Observer):
             os.kill(os.getpid(), self._number)
 
 
+@functools.cache
+def rehearsal() -> Rehearsal:
+    def make() -> ThreeCNet:
+        model = ThreeCNet(3, 4)
+        model.compile(make_optimizer())
+        return model
+
+    return Rehearsal(make)
+
+
 def make_trainer(run_dir: Path, observer: Observer | None = None, evaluate: Any = None) -> Trainer:
-    model = ThreeCNet(3, 4)
-    model.compile(make_optimizer())
     config = TrainerConfig(iterations=6, log_every=1, eval_every=4, checkpoint_every=100)
-    observers = [observer] if observer else []
-    return Trainer(model, tf.distribute.get_strategy(), config, run_dir, evaluate, observers)
+    return rehearsal().trainer(config, run_dir, evaluate, [observer] if observer else [])
 
 
 def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(dataset_dir: Path, tmp_path: Path) -> None:

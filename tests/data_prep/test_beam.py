@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,9 +16,8 @@ from tc3net.common.beam_support import import_beam
 from tc3net.common.errors import UserError
 from tc3net.data import schema
 from tests.support.conversion import write_inputs
+from tests.support.forked_commands import run
 from tests.support.needs import BEAM, needs
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_without_beam_the_package_is_named(tmp_path, monkeypatch):
@@ -74,9 +71,6 @@ def test_the_command_reaches_other_processes(tmp_path):
     write_inputs(tmp_path)
     flags = [f"--annotations={tmp_path / 'a.json'}", f"--features={tmp_path / 'features'}", "--name=x"]
     flags += ["--beam_option=direct_num_workers=2", "--beam_option=direct_running_mode=multi_processing"]
-    done = subprocess.run(
-        [sys.executable, "-m", "data_prep.beam", f"--output_dir={tmp_path / 'out'}", *flags],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = run(["data_prep.beam", f"--output_dir={tmp_path / 'out'}", *flags])
     assert done.returncode == 0, done.stderr
     assert schema.load_manifest(tmp_path / "out").name == "x"

@@ -16,7 +16,8 @@ from tc3net.optimization.averaging import WeightAverage, decay_at
 from tc3net.optimization.optimizers import OptimizerConfig, make_optimizer
 from tc3net.optimization.schedules import ScheduleConfig, make_schedule
 from tc3net.runs.checkpoints import CheckpointFolder, latest, restore_network
-from tc3net.training.trainer import Trainer, TrainerConfig
+from tc3net.training.trainer import TrainerConfig
+from tests.support.rehearsal import Rehearsal
 from tests.support.replicas import strategy_of
 
 INPUTS = InputConfig(batch_size=4, crop_segments=8, seed=3)
@@ -103,17 +104,16 @@ def test_replicas_change_nothing(dataset_dir: Path) -> None:
 
 def test_a_resumed_run_has_the_same_averages_to_the_last_bit(dataset_dir: Path, tmp_path: Path) -> None:
     """Also the schedule goes on and the momentum is kept."""
+    rehearsal = Rehearsal(lambda: make_model(dropout=0.5, loss=LossConfig(alpha=0.0, beta=0.0)))
 
-    def run(name: str, iterations: int) -> ThreeCNet:
-        model = make_model(dropout=0.5, loss=LossConfig(alpha=0.0, beta=0.0))
+    def run(name: str, iterations: int) -> dict[str, np.ndarray]:
         config = TrainerConfig(iterations=iterations, log_every=1, checkpoint_every=2)
-        trainer = Trainer(model, tf.distribute.get_strategy(), config, tmp_path / name)
-        trainer.train(open_split(dataset_dir, "validation"), INPUTS)
-        return model
+        rehearsal.trainer(config, tmp_path / name).train(open_split(dataset_dir, "validation"), INPUTS)
+        return state_of(rehearsal.model)
 
-    whole = state_of(run("whole", 5))
+    whole = run("whole", 5)
     run("parts", 2)
-    parts = state_of(run("parts", 5))
+    parts = run("parts", 5)
     for name, value in whole.items():
         np.testing.assert_array_equal(parts[name], value, err_msg=name)
 

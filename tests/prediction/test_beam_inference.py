@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,9 +20,9 @@ from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import CheckpointChoice, save_run
 from tc3net.runs.scoring import DatasetChoice, Scoring
 from tests.support.data import CLASSES, FEATURE_DIM
+from tests.support.forked_commands import run
 from tests.support.needs import BEAM, needs
 
-ROOT = Path(__file__).parents[2]
 DIRECT = ["runner=DirectRunner"]
 
 
@@ -152,24 +151,16 @@ def test_errors_of_a_worker_that_cannot_load_are_results(scoring: Scoring, run_d
     assert isinstance(error, UserError) and "run.json: no such file" in str(error)
 
 
-def command(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-
-
 @needs(BEAM)
 def test_the_command_in_other_processes_takes_the_flags_of_predict(
     run_dir: Path, dataset_dir: Path, tmp_path: Path
 ) -> None:
     flags = [f"--run_dir={run_dir}", f"--dataset={dataset_dir}", "--subset=validation", "--checkpoint=best"]
     flags += ["--weights=raw", "--threshold=range", "--threshold_levels=0.3,0.6"]
-    local = command("tc3net.predict", *flags, f"--output_dir={tmp_path / 'local'}")
+    local = run(["tc3net.predict", *flags, f"--output_dir={tmp_path / 'local'}"])
     assert local.returncode == 0, local.stderr
     processes = ["--beam_option=direct_num_workers=2", "--beam_option=direct_running_mode=multi_processing"]
-    beamed = command("tc3net.predict_beam", *flags, f"--output_dir={tmp_path / 'out'}", *processes)
+    beamed = run(["tc3net.predict_beam", *flags, f"--output_dir={tmp_path / 'out'}", *processes])
     assert beamed.returncode == 0, beamed.stderr
     name = Task().file_name
     assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,26 @@ from tc3net.training.divergence import video_id
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer
 from tc3net.training.trainer import Trainer, TrainerConfig
 from tests.support.data import make_video, write_dataset
+from tests.support.rehearsal import Rehearsal
 
 INPUTS = InputConfig(batch_size=4, crop_segments=8, seed=3)
+
+
+@functools.cache
+def rehearsal(learning_rate: float = 1e-3) -> Rehearsal:
+    def make() -> ThreeCNet:
+        model = ThreeCNet(3, 4)
+        model.compile(make_optimizer(learning_rate))
+        return model
+
+    return Rehearsal(make)
 
 
 def make_trainer(
     run_dir: Path, learning_rate: float = 1e-3, observer: Observer | None = None, **config: int
 ) -> Trainer:
-    model = ThreeCNet(3, 4)
-    model.compile(make_optimizer(learning_rate))
     settings = TrainerConfig(**{"iterations": 20, "log_every": 5, "checkpoint_every": 1, **config})
-    strategy = tf.distribute.get_strategy()
-    return Trainer(model, strategy, settings, run_dir, observers=[observer] if observer else [])
+    return rehearsal(learning_rate).trainer(settings, run_dir, observers=[observer] if observer else [])
 
 
 def values_are_finite(run_dir: Path) -> bool:
@@ -98,15 +107,14 @@ def test_bad_weights_are_never_saved(dataset_dir: Path, tmp_path: Path) -> None:
 
 def test_nothing_bad_is_evaluated_or_kept_as_best(dataset_dir: Path, tmp_path: Path) -> None:
     evaluated = []
-    model = ThreeCNet(3, 4)
-    model.compile(make_optimizer(1e30))
+    model = rehearsal(1e30).model
 
     def evaluate() -> Evaluation:
         evaluated.append(all(np.isfinite(v).all() for v in model.named_variables().values()))
         return Evaluation({}, float(len(evaluated)), "")
 
     config = TrainerConfig(iterations=20, log_every=50, eval_every=1, checkpoint_every=50)
-    trainer = Trainer(model, tf.distribute.get_strategy(), config, tmp_path, evaluate)
+    trainer = rehearsal(1e30).trainer(config, tmp_path, evaluate)
     with pytest.raises(UserError, match="Step 2 gave NaN or Inf"):
         trainer.train(open_split(dataset_dir, "validation"), INPUTS)
     assert evaluated == [True, True]  # before the first step, and after it

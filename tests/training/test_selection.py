@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from tc3net.runs.checkpoints import latest
 from tc3net.training.metrics_log import read_metrics
 from tc3net.training.selection import Progress, SelectionConfig
 from tc3net.training.trainer import Evaluation, Trainer, TrainerConfig
+from tests.support.rehearsal import Rehearsal
 
 
 @given(values=st.lists(st.floats(allow_nan=True), max_size=20), patience=st.integers(0, 4), cut=st.integers(0, 20))
@@ -39,16 +40,23 @@ def test_what_selects() -> None:
     assert SelectionConfig(0.1, "localization").resolved(has_instances=False) == "localization"
 
 
+@functools.cache
+def rehearsal() -> Rehearsal:
+    def make() -> ThreeCNet:
+        model = ThreeCNet(3, 4)
+        model.compile(loss_config=LossConfig(alpha=0.0, beta=0.0))
+        return model
+
+    return Rehearsal(make)
+
+
 def run(dataset_dir: Path, run_dir: Path, iterations: int, patience: int, values: list[float]) -> tuple[Trainer, int]:
     """Trains, evaluating every second step; the i-th evaluation gives the i-th value. Also says how many were left."""
-    model = ThreeCNet(3, 4)
-    model.compile(loss_config=LossConfig(alpha=0.0, beta=0.0))
     remaining = iter(values)
     config = TrainerConfig(
         iterations=iterations, log_every=3, eval_every=2, early_stopping_patience=patience, checkpoint_every=100
     )
-    strategy = tf.distribute.get_strategy()
-    trainer = Trainer(model, strategy, config, run_dir, lambda: Evaluation({}, next(remaining), "", "x on y"))
+    trainer = rehearsal().trainer(config, run_dir, lambda: Evaluation({}, next(remaining), "", "x on y"))
     trainer.train(open_split(dataset_dir, "validation"), InputConfig(batch_size=4, crop_segments=8))
     return trainer, len(list(remaining))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,10 +33,11 @@ from tc3net.training.tensorboard_log import (
     markdown_table,
     timeline_of,
 )
-from tc3net.training.trainer import Trainer, TrainerConfig
+from tc3net.training.trainer import TrainerConfig
 from tc3net.training.validation import Validation, Watched
 from tc3net.visualization.curves import CurveSource
 from tc3net.visualization.timeline import DETECTION, TRUTH
+from tests.support.rehearsal import Rehearsal
 
 Points = dict[str, list[tuple[int, Any]]]
 CARD = RunCard(
@@ -62,6 +64,11 @@ def make_model(seed: int = 1) -> ThreeCNet:
     return model
 
 
+@functools.cache
+def rehearsal() -> Rehearsal:
+    return Rehearsal(make_model)
+
+
 def run(
     dataset_dir: Path, run_dir: Path, iterations: int, config: TensorBoardConfig, hold_out: bool
 ) -> tuple[Points, Points, list[Evaluation]]:
@@ -69,7 +76,7 @@ def run(
     split, held_out = open_split(dataset_dir, "validation"), None
     if hold_out:
         split, held_out = divide(split, 0.4, seed=0)
-    test, model, evaluations = open_split(dataset_dir, "test"), make_model(), []
+    test, model, evaluations = open_split(dataset_dir, "test"), rehearsal().model, []
     validation = Validation(
         model, DetectionConfig(), ("thumos14", "reference"), test=test, held_out=held_out, selection="localization"
     )
@@ -80,9 +87,8 @@ def run(
 
     settings = TrainerConfig(iterations=iterations, log_every=1, eval_every=2, checkpoint_every=2)
     log = TensorBoardLog(run_dir, model, config=config, card=CARD)
-    Trainer(model, tf.distribute.get_strategy(), settings, run_dir, evaluate, [log]).train(
-        split, InputConfig(batch_size=4, crop_segments=8, seed=3)
-    )
+    trainer = rehearsal().trainer(settings, run_dir, evaluate, [log])
+    trainer.train(split, InputConfig(batch_size=4, crop_segments=8, seed=3))
     folders = [read_events(run_dir / "tensorboard" / name) for name in ("train", "eval")]
     return folders[0], folders[1], evaluations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tc3net.runs.checkpoints import CheckpointFolder, latest, restore_network
 from tc3net.training.metrics_log import read_metrics
 from tc3net.training.trainer import Evaluation, Trainer, TrainerConfig
 from tests.support import oracle
+from tests.support.rehearsal import Rehearsal
+from tests.support.replicas import strategy_of
 
 INPUTS = InputConfig(batch_size=4, crop_segments=8, seed=3)
 
@@ -29,27 +32,21 @@ def make_model(classes: int = 3, dropout: float = 0.5) -> ThreeCNet:
     return model
 
 
-def weights_of(model: ThreeCNet) -> dict[str, np.ndarray]:
-    return {name: v.numpy() for name, v in model.named_variables().items()}
-
-
-def mirrored(replicas: int) -> tf.distribute.Strategy:
-    """Replicas on logical CPU devices. Reduction on one device: one process cannot mix group sizes of collectives."""
-    devices = [f"CPU:{i}" for i in range(replicas)]
-    return tf.distribute.MirroredStrategy(devices, cross_device_ops=tf.distribute.ReductionToOneDevice())
+@functools.cache
+def rehearsal(dropout: float = 0.5, replicas: int = 1) -> Rehearsal:
+    return Rehearsal(lambda: make_model(dropout=dropout), strategy_of(replicas))
 
 
 def run(
     dataset_dir: Path, run_dir: Path, iterations: int, evaluations: list[float] | None = None
-) -> tuple[Trainer, ThreeCNet]:
-    """Trains to `iterations`; the i-th evaluation returns `evaluations[i]`."""
-    model = make_model()
+) -> tuple[Trainer, dict[str, np.ndarray]]:
+    """Trains to `iterations`; the i-th evaluation returns `evaluations[i]`. Also gives the weights."""
     values = iter(evaluations or [])
     evaluate = (lambda: Evaluation({"x": 0.0}, next(values), "")) if evaluations else None
     config = TrainerConfig(iterations=iterations, log_every=1, eval_every=2, checkpoint_every=2, keep_checkpoints=2)
-    trainer = Trainer(model, tf.distribute.get_strategy(), config, run_dir, evaluate)
+    trainer = rehearsal().trainer(config, run_dir, evaluate)
     trainer.train(open_split(dataset_dir, "validation"), INPUTS)
-    return trainer, model
+    return trainer, rehearsal().weights()
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(dataset_dir: Path, tmp_path: Path) -> None:
@@ -58,8 +55,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(dataset_dir: Path, tmp_path: 
     run(dataset_dir, tmp_path / "parts", 4)
     resumed, parts = run(dataset_dir, tmp_path / "parts", 7)
     assert resumed.step == 7
-    for name, value in weights_of(whole).items():
-        np.testing.assert_allclose(weights_of(parts)[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
+    for name, value in whole.items():
+        np.testing.assert_allclose(parts[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
     logs = [[e["loss"] for e in read_metrics(tmp_path / n)] for n in ("whole", "parts")]
     assert len(logs[0]) == 7
     np.testing.assert_allclose(logs[1], logs[0], rtol=1e-5)
@@ -68,8 +65,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(dataset_dir: Path, tmp_path: 
 def test_a_finished_run_trains_no_further(dataset_dir: Path, tmp_path: Path) -> None:
     _, first = run(dataset_dir, tmp_path / "run", 4)
     _, again = run(dataset_dir, tmp_path / "run", 4)
-    for name, value in weights_of(first).items():
-        np.testing.assert_array_equal(weights_of(again)[name], value)
+    for name, value in first.items():
+        np.testing.assert_array_equal(again[name], value)
     assert [e["step"] for e in read_metrics(tmp_path / "run")] == [1, 2, 3, 4]
 
 
@@ -114,12 +111,12 @@ def test_damaged_or_absent_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_restored_network_gives_the_same_scores(dataset_dir: Path, tmp_path: Path) -> None:
-    _, model = run(dataset_dir, tmp_path, 3)
+    run(dataset_dir, tmp_path, 3)
     restored = ThreeCNet(3, 4)
     restore_network(latest(tmp_path / "checkpoints"), restored)
     features = tf.RaggedTensor.from_row_lengths(tf.random.stateless_normal([9, 8], [1, 2]), [4, 5])
     np.testing.assert_array_equal(
-        restored(features)["tcam_fused"].flat_values, model(features)["tcam_fused"].flat_values
+        restored(features)["tcam_fused"].flat_values, rehearsal().model(features)["tcam_fused"].flat_values
     )
 
 
@@ -145,11 +142,10 @@ def test_any_number_of_replicas_gives_the_same_training(dataset_dir: Path, tmp_p
         assert unequal and (replicas == 2 or any(0 in found for found in unequal))
     config = TrainerConfig(iterations=20, log_every=1)
     results = []
-    for name, strategy in (("one", tf.distribute.get_strategy()), ("many", mirrored(replicas))):
-        with strategy.scope():
-            model = make_model(dropout=0.0)
-        Trainer(model, strategy, config, tmp_path / name).train(split, inputs)
-        results.append((weights_of(model), [e["loss"] for e in read_metrics(tmp_path / name)]))
+    for name, count in (("one", 1), ("many", replicas)):
+        training = rehearsal(0.0, count)
+        training.trainer(config, tmp_path / name).train(split, inputs)
+        results.append((training.weights(), [e["loss"] for e in read_metrics(tmp_path / name)]))
     (one, one_losses), (many, many_losses) = results
     np.testing.assert_allclose(many_losses, one_losses, rtol=1e-5)
     for name, value in one.items():
@@ -158,7 +154,7 @@ def test_any_number_of_replicas_gives_the_same_training(dataset_dir: Path, tmp_p
 
 def test_dropout_differs_between_replicas(dataset_dir: Path) -> None:
     """Otherwise every replica would drop the same units of its first row, and so on."""
-    strategy = mirrored(2)
+    strategy = strategy_of(2)
     with strategy.scope():
         model = make_model()
     per_replica = strategy.run(lambda: model.streams["rgb"]._dropout_mask(tf.constant([5, 100]), step=0)[0])
@@ -166,20 +162,16 @@ def test_dropout_differs_between_replicas(dataset_dir: Path) -> None:
     assert not np.array_equal(first, second)
 
 
-def test_fit_works_under_a_strategy(dataset_dir: Path) -> None:
+def test_fit_under_a_strategy_gives_the_weights_of_training_without(dataset_dir: Path, tmp_path: Path) -> None:
     split = open_split(dataset_dir, "validation")
-    results = []
-    for replicas in (1, 2):
-        strategy = mirrored(2) if replicas > 1 else tf.distribute.get_strategy()
-        with strategy.scope():
-            model = make_model(dropout=0.0)
-        batches = strategy.distribute_datasets_from_function(
-            lambda _, replicas=replicas: training_batches(split, INPUTS, num_replicas=replicas)
-        )
-        model.fit(batches, steps_per_epoch=4, epochs=1, verbose=0)
-        results.append(weights_of(model))
-    for name, value in results[0].items():
-        assert oracle.relative_error(results[1][name], value) < 1e-5, name
+    rehearsal(0.0).trainer(TrainerConfig(iterations=4), tmp_path).train(split, INPUTS)
+    strategy = strategy_of(2)
+    with strategy.scope():
+        model = make_model(dropout=0.0)
+    batches = strategy.distribute_datasets_from_function(lambda _: training_batches(split, INPUTS, num_replicas=2))
+    model.fit(batches, steps_per_epoch=4, epochs=1, verbose=0)
+    for name, value in rehearsal(0.0).weights().items():
+        assert oracle.relative_error(model.named_variables()[name].numpy(), value) < 1e-5, name
 
 
 def test_a_damaged_record_ends_training_with_its_shard_named(dataset_dir: Path, tmp_path: Path) -> None:
@@ -195,16 +187,15 @@ def test_a_run_on_two_replicas_resumes_on_any_number(dataset_dir: Path, tmp_path
     """Without dropout the result does not depend on where it was interrupted and on what it went on."""
     split = open_split(dataset_dir, "validation")
 
-    def part(name: str, strategy: tf.distribute.Strategy, iterations: int) -> dict[str, np.ndarray]:
-        with strategy.scope():
-            model = make_model(dropout=0.0)
-        Trainer(model, strategy, TrainerConfig(iterations=iterations), tmp_path / name).train(split, INPUTS)
-        return weights_of(model)
+    def part(name: str, replicas: int, iterations: int) -> dict[str, np.ndarray]:
+        training = rehearsal(0.0, replicas)
+        training.trainer(TrainerConfig(iterations=iterations), tmp_path / name).train(split, INPUTS)
+        return training.weights()
 
-    whole = part("whole", tf.distribute.get_strategy(), 6)
-    part("parts", mirrored(2), 2)
-    part("parts", mirrored(2), 4)
-    parts = part("parts", tf.distribute.get_strategy(), 6)
+    whole = part("whole", 1, 6)
+    part("parts", 2, 2)
+    part("parts", 2, 4)
+    parts = part("parts", 1, 6)
     for name, value in whole.items():
         assert oracle.relative_error(parts[name], value) < 1e-5, name
 
