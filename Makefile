@@ -1,6 +1,6 @@
 # make demo          everything end to end on simulated data, 1 to 2 minutes after the installation
 # make test          all tests; the last lines say what was left out for want of what
-# make test-fast     those that train nothing, export nothing and start no process: for every edit
+# make test-fast     those that take less than a second each (tests/slow.txt): for every edit
 # make test-addons   all tests on the stack of tensorflow-addons (Python 3.9 to 3.11)
 # make beam          adds Apache Beam to .venv, whose tests are left out otherwise
 # make lint          style and types
@@ -22,7 +22,7 @@ TESTS_ADDONS  := $(addprefix tests/,losses model ops optimization runs/test_chec
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
 OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 
-.PHONY: demo test test-fast test-addons test-addons-fast beam has-addons-python lint clean
+.PHONY: demo test test-fast slow-list test-addons test-addons-fast beam has-addons-python lint clean
 
 demo: $(STAMP)
 	$(RUN) -m tc3net.demo --output_dir=demo_output
@@ -32,6 +32,10 @@ test: $(STAMP)
 
 test-fast: $(STAMP)
 	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
+
+# Notes in tests/slow.txt which tests take more than a second.
+slow-list: $(STAMP)
+	TC3NET_RECORD_SLOW=1 $(call OTHER,$(RUN_ADDONS)) $(RUN) -m pytest -n 2 --dist loadfile
 
 test-addons: $(STAMP_ADDONS)
 	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest -n 2 --dist loadfile

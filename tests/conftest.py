@@ -19,6 +19,11 @@ from tests.support.left_out import (  # noqa: F401
     pytest_runtest_makereport,
     pytest_terminal_summary,
 )
+from tests.support.slow import (  # noqa: F401
+    pytest_collection_modifyitems,
+    pytest_runtest_logreport,
+    pytest_sessionfinish,
+)
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4

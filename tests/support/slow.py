@@ -1,0 +1,43 @@
+"""Which tests are slow: those listed in tests/slow.txt, which `make test-fast` leaves out.
+
+A test is listed by file and function, all its cases together, where one of them took longer than `LIMIT_S`: it trains,
+exports, traces large graphs, or starts processes or a browser. `make slow-list` writes the list anew from a run of all
+tests. Who adds a test need not list it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+LIST = Path(__file__).parents[1] / "slow.txt"
+LIMIT_S = 1.0
+_seconds: dict[str, float] = defaultdict(float)
+
+
+def _function(nodeid: str) -> str:
+    """`tests/a/test_b.py::test_c[case]` -> `tests/a/test_b.py::test_c`."""
+    return nodeid.partition("[")[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the listed tests as slow."""
+    listed = set(LIST.read_text(encoding="utf-8").split()) if LIST.is_file() else set()
+    for item in items:
+        if _function(item.nodeid) in listed:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Adds up what each case takes, its fixtures included."""
+    _seconds[report.nodeid] += report.duration
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Writes the list where that is asked for; only the process that sees all tests does."""
+    if os.environ.get("TC3NET_RECORD_SLOW") and not hasattr(session.config, "workerinput"):
+        slow = sorted({_function(nodeid) for nodeid, seconds in _seconds.items() if seconds > LIMIT_S})
+        LIST.write_text("".join(f"{name}\n" for name in slow), encoding="utf-8")
