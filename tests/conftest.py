@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # expectations below are about CPU arithmetic and CPU replicas
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.left_out import (  # noqa: F401
     pytest_runtest_makereport,
     pytest_terminal_summary,
 )
+from tests.support.once import made_once
 from tests.support.slow import (  # noqa: F401
     pytest_collection_modifyitems,
     pytest_runtest_logreport,
@@ -44,3 +46,14 @@ def dataset_dir(tmp_path: Path) -> Path:
     train = [make_video(i, "validation", s) for i, s in enumerate(lengths)]
     test = [make_video(i, "test", s) for i, s in enumerate(lengths[:6])]
     return write_dataset(tmp_path / "dataset", {"validation": train, "test": test})
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Version 1 of the exported `export_cases.make_model`, in a folder named as `serving_cases.MODEL`."""
+    from tests.support import export_cases
+    from tests.support.serving_cases import MODEL
+
+    folders = made_once(tmp_path_factory, "export", lambda folder: export_cases.export_model(folder / MODEL))
+    for folder in folders:
+        yield folder / MODEL / "1"

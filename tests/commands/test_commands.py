@@ -172,18 +172,6 @@ def test_tune_writes_a_flagfile_that_the_other_commands_accept(work: Path, tmp_p
     assert "1 not among the scored videos: ['nobody']" in command("tc3net.tune", *few, expect_failure=True)
 
 
-def test_tune_takes_the_videos_that_the_run_held_out(work: Path, tmp_path: Path) -> None:
-    run, data = f"--run_dir={tmp_path / 'run'}", f"--dataset_dir={work / 'dataset'}"
-    command(*TRAIN, data, run, "--holdout_fraction=0.5")
-    screen = command("tc3net.tune", run, data, f"--output_dir={tmp_path / 'tuned'}", "--budget=2")
-    split = open_split(work / "dataset", "validation")
-    held_out = divide(split, 0.5, 0)[1].num_videos
-    assert 4 <= held_out < split.num_videos
-    assert f"{held_out} videos of subset validation" in screen
-    assert "was trained on" not in screen
-    assert (tmp_path / "tuned" / "detection.cfg").is_file()
-
-
 def test_tune_refuses_the_test_videos(work: Path, evaluated: Path, tmp_path: Path) -> None:
     run, data = f"--run_dir={work / 'run'}", f"--dataset_dir={work / 'dataset'}"
     scores = evaluated / "raw_scores.npz"
@@ -199,23 +187,47 @@ def test_export_writes_a_saved_model(work: Path, tmp_path: Path) -> None:
     assert (tmp_path / "small" / "1" / "saved_model.pb").is_file()
 
 
-def test_a_run_without_test_set_that_averages_and_stops_early(work: Path, tmp_path: Path) -> None:
-    data, run = f"--dataset_dir={work / 'dataset'}", f"--run_dir={tmp_path / 'run'}"
-    how = ("--optimizer=adamw", "--weight_decay_mode=decoupled", "--clip_norm=1", "--schedule=cosine")
-    more = ("--warmup_steps=1", "--ema_decay=0.9", "--holdout_fraction=0.3", "--early_stopping_patience=5")
-    screen = command(*TRAIN, data, run, *how, *more, "--test_subset=", "--log_every=1")
+WITHOUT_TEST_SET = (
+    "--optimizer=adamw", "--weight_decay_mode=decoupled", "--clip_norm=1", "--schedule=cosine", "--warmup_steps=1",
+    "--ema_decay=0.9", "--holdout_fraction=0.5", "--early_stopping_patience=5", "--test_subset=", "--log_every=1",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def averaged(work: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run that averages its weights and selects by videos that it held out; and what it printed."""
+    run = tmp_path_factory.mktemp("averaged") / "run"
+    return run, command(*TRAIN, f"--dataset_dir={work / 'dataset'}", f"--run_dir={run}", *WITHOUT_TEST_SET)
+
+
+def test_a_run_without_test_set_that_averages_and_stops_early(
+    work: Path, averaged: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, screen = averaged
+    data, run = f"--dataset_dir={work / 'dataset'}", f"--run_dir={folder}"
     assert "held out" in screen and "selected by loss on the held-out training videos" in screen
-    entries = read_metrics(tmp_path / "run")
+    entries = read_metrics(folder)
     rates = [entry["learning_rate"] for entry in entries if "learning_rate" in entry]
     assert rates == pytest.approx([5e-4, 1e-3, 1e-3 * (0.01 + 0.99 * 0.75), 1e-3 * (0.01 + 0.99 * 0.25)])
     assert all(entry["gradient_norm"] > 0 for entry in entries if "loss" in entry)
-    described = json.loads((tmp_path / "run" / "run.json").read_text())["training"]
+    described = json.loads((folder / "run.json").read_text())["training"]
     assert described["selected_by"] == "loss on the held-out training videos" and described["decay_steps"] == 3
     for weights, text in (("averaged", "(averaged weights)"), ("raw", "step-4\n")):
         out = f"--output_dir={tmp_path / weights}"
         assert text in command("tc3net.evaluate", run, data, f"--weights={weights}", out)
-    refused = command(*TRAIN, data, run, *how, *more, "--test_subset=", "--ema_decay=0.5", expect_failure=True)
+    refused = command(*TRAIN, data, run, *WITHOUT_TEST_SET, "--ema_decay=0.5", expect_failure=True)
     assert "ema_decay is 0.9 there, 0.5 here" in refused
+
+
+def test_tune_takes_the_videos_that_the_run_held_out(work: Path, averaged: tuple[Path, str], tmp_path: Path) -> None:
+    run, data = f"--run_dir={averaged[0]}", f"--dataset_dir={work / 'dataset'}"
+    screen = command("tc3net.tune", run, data, f"--output_dir={tmp_path / 'tuned'}", "--budget=2")
+    split = open_split(work / "dataset", "validation")
+    held_out = divide(split, 0.5, 0)[1].num_videos
+    assert 4 <= held_out < split.num_videos
+    assert f"{held_out} videos of subset validation" in screen
+    assert "was trained on" not in screen
+    assert (tmp_path / "tuned" / "detection.cfg").is_file()
 
 
 @needs(ADDONS)

@@ -48,11 +48,6 @@ def model() -> ThreeCNet:
 
 
 @pytest.fixture(scope="module")
-def exported(model: ThreeCNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(service(model), RUN, tmp_path_factory.mktemp("export") / "tc3net")
-
-
-@pytest.fixture(scope="module")
 def loaded(exported: Path) -> Any:
     return tf.saved_model.load(str(exported))
 
@@ -78,39 +73,44 @@ def test_a_process_without_tc3net_gets_the_models_numbers(model: ThreeCNet, expo
     assert_served(np.load(tmp_path / "out.npz"), model, features, RUN.detection)
 
 
-def run_by_c(exported: Path, folder: Path, signature: str, **inputs: np.ndarray) -> subprocess.CompletedProcess[str]:
-    """One request through TensorFlow's C API, in a process that imports no TensorFlow; outputs in out.npz."""
+def run_by_c(exported: Path, folder: Path, *requests: dict[str, np.ndarray]) -> str:
+    """What requests through TensorFlow's C API print, in a process that imports no TensorFlow.
+
+    The outputs of the first are in 0/out.npz, and so on.
+    """
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
-    definition = saved.meta_graphs[0].signature_def[signature]
+    definition = saved.meta_graphs[0].signature_def["serving_default"]
     names = {side: {n: t.name for n, t in getattr(definition, side).items()} for side in ("inputs", "outputs")}
     (folder / "names.json").write_text(json.dumps(names))
-    np.savez(folder / "in.npz", **inputs)
-    paths = [folder / "names.json", folder / "in.npz", folder / "out.npz"]
+    folders = [folder / str(number) for number in range(len(requests))]
+    for place, inputs in zip(folders, requests):
+        place.mkdir()
+        np.savez(place / "in.npz", **inputs)
     command = [
         sys.executable,
         str(Path(__file__).parents[1] / "support" / "saved_model_by_c.py"),
         tf.sysconfig.get_lib(),
     ]
-    return subprocess.run(
-        [*command, str(exported), *map(str, paths)], capture_output=True, text=True, timeout=120, check=False
-    )
+    arguments = map(str, (exported, folder / "names.json", *folders))
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    return done.stdout
 
 
-def test_the_c_api_gives_the_models_numbers(model: ThreeCNet, exported: Path, tmp_path: Path) -> None:
+def test_the_c_api_gives_the_models_numbers_and_passes_on_what_is_wrong_with_a_request(
+    model: ThreeCNet, exported: Path, tmp_path: Path
+) -> None:
     features = padded_features(LENGTHS, fill=np.nan)
-    result = run_by_c(exported, tmp_path, "serving_default", features=features, lengths=np.array(LENGTHS, np.int64))
-    assert result.returncode == 0, result.stdout + result.stderr[-2000:]
-    assert_served(np.load(tmp_path / "out.npz"), model, features, RUN.detection)
-
-
-def test_the_c_api_passes_on_what_is_wrong_with_a_request(exported: Path, tmp_path: Path) -> None:
     # A placeholder of known width is no protection there: only the graph's own check sees it.
-    wide = np.zeros((1, 3, 2 * DIM + 1), np.float32)
-    result = run_by_c(exported, tmp_path, "serving_default", features=wide, lengths=np.array([3], np.int64))
-    assert result.returncode == 3 and result.stdout.startswith("3 ")  # INVALID_ARGUMENT
-    assert f"rows of {2 * DIM + 1} numbers found; expected {2 * DIM}" in result.stdout
+    wide = {"features": np.zeros((1, 3, 2 * DIM + 1), np.float32), "lengths": np.array([3], np.int64)}
+    good = {"features": features, "lengths": np.array(LENGTHS, np.int64)}
+    printed = run_by_c(exported, tmp_path, wide, good)
+    assert printed.startswith("3 ")  # INVALID_ARGUMENT
+    assert f"rows of {2 * DIM + 1} numbers found; expected {2 * DIM}" in printed
+    assert not (tmp_path / "0" / "out.npz").exists()
+    assert_served(np.load(tmp_path / "1" / "out.npz"), model, features, RUN.detection)
 
 
 def test_every_refinement_is_served_too(model: ThreeCNet) -> None:

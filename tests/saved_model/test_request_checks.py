@@ -23,7 +23,7 @@ HOLE[1, 3, 2] = np.nan
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Requests wait for others, so that those of one moment share a pass."""
-    batching = Batching(max_batch_videos=8, batch_timeout_ms=300.0)
+    batching = Batching(max_batch_videos=8, batch_timeout_ms=150.0)
     return tf.saved_model.load(
         str(export(service(make_model(), batching=batching), RUN, tmp_path_factory.mktemp("export") / "m"))
     )

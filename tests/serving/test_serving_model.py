@@ -17,26 +17,20 @@ import tensorflow as tf
 
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import detect_videos
-from tc3net.export import export
 from tc3net.inference.new_videos import score_features
 from tc3net.inference.scorer import Scorer
 from tc3net.model import ThreeCNet
 from tc3net.serving.calls import ServingError
 from tc3net.serving.client import Detection
-from tests.support.export_cases import DIM, MOST, RUN, make_model, service
+from tests.support.export_cases import DIM, MOST, RUN, make_model
 from tests.support.needs import MODEL_SERVER, TENSORFLOW_SERVING, needs
-from tests.support.serving_cases import MODEL, TRANSPORTS, RealServer, connect, video
+from tests.support.serving_cases import TRANSPORTS, RealServer, connect, video
 from tests.support.serving_stand_in import StandIn
 
 
 @pytest.fixture(scope="module")
 def model() -> ThreeCNet:
     return make_model()
-
-
-@pytest.fixture(scope="module")
-def exported(model: ThreeCNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(service(model), RUN, tmp_path_factory.mktemp("models") / MODEL)
 
 
 @pytest.fixture(scope="module", params=["stand-in", pytest.param(MODEL_SERVER, marks=needs(TENSORFLOW_SERVING))])

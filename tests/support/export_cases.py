@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 from tc3net.data.schema import VideoExample, encode
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
+from tc3net.export import export
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.runs.description import RunInfo
 from tc3net.saved_model.signatures import Batching, Service
@@ -35,6 +37,11 @@ def make_model() -> ThreeCNet:
 
 def service(model: ThreeCNet, config: DetectionConfig = RUN.detection, batching: Batching = Batching()) -> Service:
     return Service(model, RUN.classes, RUN.time_base, config, max_detections=MOST, batching=batching)
+
+
+def export_model(folder: Path) -> Path:
+    """Exports the next version; its folder."""
+    return export(service(make_model()), RUN, folder)
 
 
 def padded_features(lengths: list[int], fill: float = 0.0, rows: int | None = None, seed: int = 1) -> np.ndarray:

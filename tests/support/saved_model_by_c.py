@@ -1,9 +1,9 @@
 """Runs a SavedModel through TensorFlow's C API, the loader that TF Serving uses; imports neither tensorflow nor tc3net.
 
-    python saved_model_by_c.py LIBRARY_DIR MODEL NAMES.json INPUTS.npz OUTPUTS.npz
+    python saved_model_by_c.py LIBRARY_DIR MODEL NAMES.json FOLDER...
 
-NAMES.json holds {"inputs": {name: graph tensor}, "outputs": {name: graph tensor}} of one signature. An error of the run
-is printed as "CODE message", and the exit status is 3.
+NAMES.json holds {"inputs": {name: graph tensor}, "outputs": {name: graph tensor}} of one signature. Each folder is a
+request: in.npz is answered by out.npz, or an error of the run is printed as "CODE message".
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def load_library(folder: str) -> Any:
     return library
 
 
-def main(folder: str, model: str, names_path: str, inputs_path: str, outputs_path: str) -> int:
-    tf = load_library(folder)
+def main(library: str, model: str, names_path: str, *folders: str) -> int:
+    tf = load_library(library)
     status, graph = (ctypes.c_void_p(new()) for new in (tf.TF_NewStatus, tf.TF_NewGraph))
     options = ctypes.c_void_p(tf.TF_NewSessionOptions())
     tags = (ctypes.c_char_p * 1)(b"serve")
@@ -48,7 +48,7 @@ def main(folder: str, model: str, names_path: str, inputs_path: str, outputs_pat
     if tf.TF_GetCode(status):
         print(tf.TF_GetCode(status), tf.TF_Message(status).decode())
         return 3
-    names, arrays = json.loads(Path(names_path).read_text()), np.load(inputs_path)
+    names = json.loads(Path(names_path).read_text())
 
     def output(tensor: str) -> Output:
         operation, index = tensor.split(":")
@@ -62,24 +62,25 @@ def main(folder: str, model: str, names_path: str, inputs_path: str, outputs_pat
         return made
 
     fed, fetched = list(names["inputs"]), list(names["outputs"])
-    results = (ctypes.c_void_p * len(fetched))()
-    tf.TF_SessionRun(
-        ctypes.c_void_p(session), None,
-        (Output * len(fed))(*(output(names["inputs"][name]) for name in fed)),
-        (ctypes.c_void_p * len(fed))(*(tensor(arrays[name]) for name in fed)), len(fed),
-        (Output * len(fetched))(*(output(names["outputs"][name]) for name in fetched)), results, len(fetched),
-        None, 0, None, status,
-    )  # fmt: skip
-    if tf.TF_GetCode(status):
-        print(tf.TF_GetCode(status), tf.TF_Message(status).decode())
-        return 3
-    found = {}
-    for name, pointer in zip(fetched, results):
-        made = ctypes.c_void_p(pointer)
-        shape = [tf.TF_Dim(made, axis) for axis in range(tf.TF_NumDims(made))]
-        content = ctypes.string_at(tf.TF_TensorData(made), tf.TF_TensorByteSize(made))
-        found[name] = np.frombuffer(content, DTYPES[tf.TF_TensorType(made)]).reshape(shape)
-    np.savez(outputs_path, **found)
+    for folder in map(Path, folders):
+        arrays, results = np.load(folder / "in.npz"), (ctypes.c_void_p * len(fetched))()
+        tf.TF_SessionRun(
+            ctypes.c_void_p(session), None,
+            (Output * len(fed))(*(output(names["inputs"][name]) for name in fed)),
+            (ctypes.c_void_p * len(fed))(*(tensor(arrays[name]) for name in fed)), len(fed),
+            (Output * len(fetched))(*(output(names["outputs"][name]) for name in fetched)), results, len(fetched),
+            None, 0, None, status,
+        )  # fmt: skip
+        if tf.TF_GetCode(status):
+            print(tf.TF_GetCode(status), tf.TF_Message(status).decode(), flush=True)
+            continue
+        found = {}
+        for name, pointer in zip(fetched, results):
+            made = ctypes.c_void_p(pointer)
+            shape = [tf.TF_Dim(made, axis) for axis in range(tf.TF_NumDims(made))]
+            content = ctypes.string_at(tf.TF_TensorData(made), tf.TF_TensorByteSize(made))
+            found[name] = np.frombuffer(content, DTYPES[tf.TF_TensorType(made)]).reshape(shape)
+        np.savez(folder / "out.npz", **found)
     return 0
 
 
