@@ -17,7 +17,7 @@ from tc3net.data.pipeline import InputConfig
 from tc3net.data.split import open_split
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer
-from tc3net.training.trainer import TrainerConfig
+from tc3net.training.trainer import Trainer, TrainerConfig
 from tests.support.data import make_video, write_dataset
 from tests.support.rehearsal import Rehearsal
 from tests.support.replicas import strategy_of
@@ -80,13 +80,20 @@ def from_host() -> Rehearsal:
 
 @pytest.mark.parametrize(("cache", "replicas"), [("host", 1), ("device", 1), ("device", 2)])
 def test_training_is_the_same(dataset_dir: Path, tmp_path: Path, cache: str, replicas: int) -> None:
-    def trained(cache: str, rehearsal: Rehearsal) -> dict[str, np.ndarray]:
-        config = TrainerConfig(iterations=3, log_every=3, eval_every=0, checkpoint_every=3, cache=cache)
-        rehearsal.trainer(config, tmp_path / cache).train(open_split(dataset_dir, "validation"), INPUTS)
-        return rehearsal.weights()
+    def config(cache: str) -> TrainerConfig:
+        return TrainerConfig(iterations=3, log_every=3, eval_every=0, checkpoint_every=3, cache=cache)
 
-    # A cache on the device is read in the step itself, which is traced anew.
-    expected = trained("none", from_host())
-    found = trained(cache, from_host() if cache == "host" else Rehearsal(make_model, strategy_of(replicas)))
+    split = open_split(dataset_dir, "validation")
+    from_host().trainer(config("none"), tmp_path / "none").train(split, INPUTS)
+    expected = from_host().weights()
+    if cache == "host":
+        from_host().trainer(config(cache), tmp_path / cache).train(split, INPUTS)
+        found = from_host().weights()
+    else:  # a cache on the device is read in the step itself, which is traced for it
+        strategy = strategy_of(replicas)
+        with strategy.scope():
+            model = make_model()
+        Trainer(model, strategy, config(cache), tmp_path / cache).train(split, INPUTS)
+        found = {name: variable.numpy() for name, variable in model.named_variables().items()}
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-7)
