@@ -1,6 +1,6 @@
 # make demo          everything end to end on simulated data, 1 to 2 minutes after the installation
 # make test          all tests; the last lines say what was left out for want of what
-# make test-fast     those that take less than a second each (tests/slow.txt): for every edit
+# make test-fast     those that take less than 0.3 s each (tests/slow.txt): for every edit
 # make test-addons   all tests on the stack of tensorflow-addons (Python 3.9 to 3.11)
 # make beam          adds Apache Beam to .venv, whose tests are left out otherwise
 # make lint          style and types
@@ -33,7 +33,7 @@ test: $(STAMP)
 test-fast: $(STAMP)
 	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
 
-# Notes in tests/slow.txt which tests take more than a second.
+# Notes in tests/slow.txt which tests take more than 0.3 s.
 slow-list: $(STAMP)
 	TC3NET_RECORD_SLOW=1 $(call OTHER,$(RUN_ADDONS)) $(RUN) -m pytest -n 2 --dist loadfile
 
