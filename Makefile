@@ -19,6 +19,8 @@ STAMP_ADDONS  := $(VENV_ADDONS)/.installed
 # What differs between the stacks: the network, its training, checkpoints, the export.
 TESTS_ADDONS  := $(addprefix tests/,losses model ops optimization runs/test_checkpoints.py training/test_trainer.py \
 	saved_model/test_export.py common/test_stacks.py)
+# Whole files, whose tests share fixtures and traced graphs, in the order that they are collected in: the slow ones first.
+IN_TWO        := -n 2 --dist loadfile --no-loadscope-reorder
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
 OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 
@@ -28,20 +30,20 @@ demo: $(STAMP)
 	$(RUN) -m tc3net.demo --output_dir=demo_output
 
 test: $(STAMP)
-	$(call OTHER,$(RUN_ADDONS)) $(RUN) -m pytest -n 2 --dist loadfile
+	$(call OTHER,$(RUN_ADDONS)) $(RUN) -m pytest $(IN_TWO)
 
 test-fast: $(STAMP)
-	$(RUN) -m pytest -n 2 --dist loadfile -m 'not slow'
+	$(RUN) -m pytest $(IN_TWO) -m 'not slow'
 
 # Notes in tests/slow.txt which tests take more than 0.3 s.
 slow-list: $(STAMP)
-	TC3NET_RECORD_SLOW=1 $(call OTHER,$(RUN_ADDONS)) $(RUN) -m pytest -n 2 --dist loadfile
+	TC3NET_RECORD_SLOW=1 $(call OTHER,$(RUN_ADDONS)) $(RUN) -m pytest $(IN_TWO)
 
 test-addons: $(STAMP_ADDONS)
-	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest -n 2 --dist loadfile
+	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest $(IN_TWO)
 
 test-addons-fast: $(STAMP_ADDONS)
-	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest -n 2 --dist loadfile $(TESTS_ADDONS)
+	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest $(IN_TWO) $(TESTS_ADDONS)
 
 beam: $(STAMP_BEAM)
 

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
-from tests.support.data import make_video, write_dataset
 from tests.support.left_out import (  # noqa: F401
     pytest_make_collect_report,
     pytest_runtest_makereport,
@@ -27,9 +25,15 @@ from tests.support.slow import (  # noqa: F401
     pytest_sessionfinish,
 )
 
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
-)
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Sets TensorFlow up where tests run; the process of pytest-xdist that only hands them out need not wait for it."""
+    if session.config.pluginmanager.has_plugin("dsession"):
+        return
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
 
 
 def pytest_collection_finish() -> None:
@@ -42,6 +46,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture
 def dataset_dir(tmp_path: Path) -> Path:
     """10 training and 6 test videos of 3 to 40 segments; `counted_classes` are the first two of three."""
+    from tests.support.data import make_video, write_dataset
+
     lengths = [3, 40, 9, 17, 8, 25, 12, 30, 5, 21]
     train = [make_video(i, "validation", s) for i, s in enumerate(lengths)]
     test = [make_video(i, "test", s) for i, s in enumerate(lengths[:6])]

@@ -38,7 +38,8 @@ def _environment() -> dict[str, str]:
 def _server() -> subprocess.Popen[str]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([sys.executable, __file__], env=_environment(), text=True, **pipes)
-    atexit.register(process.kill)
+    assert process.stdin is not None
+    atexit.register(process.stdin.close)  # which ends it
     return process
 
 
@@ -174,12 +175,14 @@ def _ended(pid: int) -> int | None:
 
 
 def serve() -> None:
-    """Answers the lines of stdin until it ends: with the number of a new process, or the exit status of one."""
-    answers = os.fdopen(os.dup(1), "w")
+    """Answers each line of stdin: with the number of a new process, or the exit status of one. Kills what is left."""
+    answers, running = os.fdopen(os.dup(1), "w"), set()
     for line in sys.stdin:
         request = json.loads(line)
         if "ended" in request:
             answer = _ended(request["ended"])
+            if answer is not None:
+                running.discard(request["ended"])
         else:
             answer = os.fork()
             if answer == 0:
@@ -187,8 +190,11 @@ def serve() -> None:
                 with contextlib.suppress(BaseException):
                     status = _become(request)
                 os._exit(status)
+            running.add(answer)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+    for child in running:
+        os.kill(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Which tests are slow: those listed in tests/slow.txt, which `make test-fast` leaves out.
+"""Which tests are slow: those listed in tests/slow.txt, which `make test-fast` leaves out and `make test` begins with.
 
-A test is listed by file and function, all its cases together, where one of them took longer than `LIMIT_S`: it trains,
-exports, traces large graphs, or starts processes or a browser. `make slow-list` writes the list anew from a run of all
-tests. Who adds a test need not list it.
+A test is listed by file and function, with the seconds of all its cases together, where one of them took longer than
+`LIMIT_S`: it trains, exports, traces large graphs, or starts processes or a browser. `make slow-list` writes the list
+anew from a run of all tests. Who adds a test need not list it.
+
+Files are run in the order of their seconds: one that takes minutes and is begun last would keep one process busy alone.
 """
 
 from __future__ import annotations
@@ -23,12 +25,21 @@ def _function(nodeid: str) -> str:
     return nodeid.partition("[")[0]
 
 
+def listed() -> dict[str, float]:
+    """Seconds by function."""
+    lines = LIST.read_text(encoding="utf-8").splitlines() if LIST.is_file() else []
+    return {name: float(seconds) for seconds, name in map(str.split, lines)}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the listed tests as slow."""
-    listed = set(LIST.read_text(encoding="utf-8").split()) if LIST.is_file() else set()
+    """Marks the listed tests as slow, and puts the files in order."""
+    known, by_file = listed(), defaultdict[str, float](float)
+    for name, seconds in known.items():
+        by_file[name.partition("::")[0]] += seconds
     for item in items:
-        if _function(item.nodeid) in listed:
+        if _function(item.nodeid) in known:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: -by_file[item.nodeid.partition("::")[0]])
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -39,5 +50,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes the list where that is asked for; only the process that sees all tests does."""
     if os.environ.get("TC3NET_RECORD_SLOW") and not hasattr(session.config, "workerinput"):
-        slow = sorted({_function(nodeid) for nodeid, seconds in _seconds.items() if seconds > LIMIT_S})
-        LIST.write_text("".join(f"{name}\n" for name in slow), encoding="utf-8")
+        slow = {_function(nodeid) for nodeid, seconds in _seconds.items() if seconds > LIMIT_S}
+        total: dict[str, float] = defaultdict(float)
+        for nodeid, seconds in _seconds.items():
+            total[_function(nodeid)] += seconds
+        LIST.write_text("".join(f"{total[name]:6.1f} {name}\n" for name in sorted(slow)), encoding="utf-8")
