@@ -39,7 +39,10 @@ class Rehearsal:
         with self.strategy.scope():
             self.model = make()
         averages = self.model.average.variables.values() if self.model.average is not None else ()
-        self._variables = copies([*self.model.variables, *optimizer_variables(self.model.optimizer), *averages])
+        optimizer = self.model.optimizer
+        rate = optimizer.learning_rate  # a variable on Keras 2, which does not list it
+        rates = [rate] if isinstance(rate, tf.Variable) else []
+        self._variables = copies([*self.model.variables, *optimizer_variables(optimizer), *averages, *rates])
         self._start = [variable.numpy() for variable in self._variables]
         self._step: Any = None
 
