@@ -2,7 +2,8 @@
 
 A test is listed by file and function, with the seconds of all its cases together, where one of them took longer than
 `LIMIT_S`: it trains, exports, traces large graphs, or starts processes or a browser. `make slow-list` writes the list
-anew from a run of all tests. Who adds a test need not list it.
+anew from a run of all tests; what was skipped in that run stays as it was. Who adds a test need not list it. Whoever
+asks for the exported model is slow too, since the first of them exports it.
 
 Files are run in the order of their seconds: one that takes minutes and is begun last would keep one process busy alone.
 """
@@ -17,7 +18,9 @@ import pytest
 
 LIST = Path(__file__).parents[1] / "slow.txt"
 LIMIT_S = 0.3
+SLOW_FIXTURES = {"exported"}
 _seconds: dict[str, float] = defaultdict(float)
+_skipped: set[str] = set()
 
 
 def _function(nodeid: str) -> str:
@@ -37,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for name, seconds in known.items():
         by_file[name.partition("::")[0]] += seconds
     for item in items:
-        if _function(item.nodeid) in known:
+        if _function(item.nodeid) in known or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: -by_file[item.nodeid.partition("::")[0]])
 
@@ -45,6 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Adds up what each case takes, its fixtures included."""
     _seconds[report.nodeid] += report.duration
+    if report.skipped:
+        _skipped.add(_function(report.nodeid))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -54,4 +59,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         total: dict[str, float] = defaultdict(float)
         for nodeid, seconds in _seconds.items():
             total[_function(nodeid)] += seconds
+        kept = {name: seconds for name, seconds in listed().items() if name in _skipped and name not in slow}
+        slow, total = slow | set(kept), total | kept
         LIST.write_text("".join(f"{total[name]:6.1f} {name}\n" for name in sorted(slow)), encoding="utf-8")
