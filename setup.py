@@ -34,7 +34,7 @@ def pinned(name: str) -> list[str]:
 HDF5 = ["h5py>=3"]
 VIDEO = ["opencv-python-headless>=4.8"]
 SERVING = ["grpcio>=1.60", "tensorflow-serving-api>=2.15"]
-TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.7", "pyyaml>=6", "selenium>=4.20"]
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.7", "pyyaml>=6", "scipy>=1.10", "selenium>=4.20"]
 DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *VIDEO, *SERVING]
 
 setup(
