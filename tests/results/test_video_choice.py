@@ -1,4 +1,4 @@
-"""Which videos are scored, and which of them count as background: by list, file and name, and read back from a folder."""
+"""Which videos are scored, and which of them count as background: by list, file and name, and from a folder again."""
 
 from __future__ import annotations
 
@@ -167,10 +167,10 @@ def test_a_file_that_is_no_test_set_meta(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read_background_videos(path)
     path.write_bytes(b"MATLAB 5.0 MAT-file" + bytes(300))
-    with pytest.raises(UserError, match="expected test_set_meta.mat of the THUMOS14 challenge"):
+    with pytest.raises(UserError, match=r"expected test_set_meta.mat of the THUMOS14 challenge"):
         read_background_videos(path)
     scipy.io.savemat(path, {"other": [1]})
-    with pytest.raises(UserError, match="whose `test_videos` have video_name"):
+    with pytest.raises(UserError, match=r"whose `test_videos` have video_name"):
         read_background_videos(path)
     videos = np.array([[("a", "PERHAPS")]], [("video_name", object), ("background_video", object)])
     scipy.io.savemat(path, {"test_videos": videos})
