@@ -85,7 +85,7 @@ def graph(model: ThreeCNet, *, with_detection: bool) -> Callable[[tf.RaggedTenso
         outputs = model(features, training=False)
         found = {
             "tcam": outputs["tcam_fused"].to_tensor(),
-            "video_scores": video_scores(pooled_top_k(outputs, 8), config),
+            "video_scores": video_scores(pooled_top_k(outputs, model.stream_sizes.names, 8), config),
         }
         if with_detection:
             ones = tf.ones([features.nrows()], tf.float64)
@@ -159,7 +159,7 @@ def main(argv: Sequence[str]) -> None:
     keep_freed_memory()
     classes = tuple(f"Class{index:03d}" for index in range(FLAGS.num_classes))
     model, base = ThreeCNet(len(classes), FLAGS.feature_dim), TimeBase()
-    run = RunInfo("random", classes, FLAGS.feature_dim, base, ModelConfig(), DetectionConfig())
+    run = RunInfo("random", classes, model.stream_sizes, base, ModelConfig(), DetectionConfig())
     with tempfile.TemporaryDirectory() as folder:
         joined = Service(model, classes, base, run.detection)
         serve = load_exported(joined, run, Path(folder) / "joined")

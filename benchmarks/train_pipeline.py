@@ -37,6 +37,7 @@ from tc3net.data import schema
 from tc3net.data.cache import TrainingSource
 from tc3net.data.pipeline import InputConfig
 from tc3net.data.split import open_split
+from tc3net.data.streams import RGB_FLOW, Streams
 from tc3net.data.timebase import TimeBase
 from tc3net.model import ThreeCNet
 from tc3net.training.host_memory import keep_freed_memory
@@ -63,11 +64,11 @@ def write_shards(folder: Path, dtype: str) -> None:
     name, lengths = f"{SUBSET}.tfrecord", thumos14_lengths(FLAGS.videos)
     with tf.io.TFRecordWriter(str(folder / name)) as writer:
         for index, length in enumerate(lengths):
-            rgb, flow = rng.random((2, length, FLAGS.feature_dim), np.float32).astype(dtype)
+            features = dict(zip(RGB_FLOW, rng.random((2, length, FLAGS.feature_dim), np.float32).astype(dtype)))
             writer.write(
                 schema.encode(
                     schema.VideoExample(
-                        video_id=f"video{index}", subset=SUBSET, rgb=rgb, flow=flow,
+                        video_id=f"video{index}", subset=SUBSET, features=features,
                         labels=[index % FLAGS.num_classes], counts=[3], counts_known=[True], instances_known=True,
                         instance_start_s=[0.0] * 3, instance_end_s=[1.0] * 3,
                         instance_label=[index % FLAGS.num_classes] * 3, ambiguous_start_s=[], ambiguous_end_s=[],
@@ -79,7 +80,7 @@ def write_shards(folder: Path, dtype: str) -> None:
     schema.save_manifest(
         folder,
         schema.Manifest(
-            name="Benchmark", classes=classes, counted_classes=classes, feature_dim=FLAGS.feature_dim,
+            name="Benchmark", classes=classes, counted_classes=classes, streams=Streams.pair(FLAGS.feature_dim),
             feature_dtype=dtype, time_base=TimeBase(),
             splits={SUBSET: schema.SplitInfo(len(lengths), int(lengths.sum()), (shard,))},
         ),

@@ -104,7 +104,7 @@ def damaged_counts(batch: dict[str, Any], factor: tf.Tensor, lost: tf.Tensor) ->
 
 def make_model(split: Split, loss: LossConfig, seed: int, learning_rate: float, bound: bool) -> ThreeCNet:
     """A model before training."""
-    model = ThreeCNet(len(split.manifest.classes), split.manifest.feature_dim, seed=seed)
+    model = ThreeCNet(len(split.manifest.classes), split.manifest.streams, seed=seed)
     terms = [FrameTerm(loss.beta, shown_segments(model, split))] if bound else []
     config = replace(loss, beta=0.0) if bound else loss
     model.compile(make_optimizer(learning_rate), loss_config=config, terms=terms, weight_decay=5e-4)

@@ -3,7 +3,7 @@
     python -m tc3net.export --run_dir=RUN --export_dir=EXPORT
 
 Writes EXPORT/<model_name>/<version>/, the version being the next free integer. `serving_default` takes `features`
-[B, T, 2D] float32 (rgb, then flow) and `lengths` [B] int64, how many of the T rows of each video are real; there are
+[B, T, ΣD] float32 (rgb, then flow) and `lengths` [B] int64, how many of the T rows of each video are real; there are
 also `with_time_base`, `examples`, `embed` and `class_names` (docs/export.md).
 """
 
@@ -71,7 +71,7 @@ def export(service: Service, run: RunInfo, folder: Path) -> Path:
             archive.write_out(str(staging / "model"))
         description = {
             "classes": run.classes,
-            "feature_dim": run.feature_dim,
+            "streams": run.streams.as_dict(),
             "time_base": vars(run.time_base),
             "detection": vars(service.detection),
             "top_k_divisor": service.top_k_divisor,
@@ -85,7 +85,7 @@ def export(service: Service, run: RunInfo, folder: Path) -> Path:
         assets = staging / "model" / "assets"
         assets.mkdir(exist_ok=True)
         (assets / "tc3net.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
-        write_warmup(staging / "model", folder.name, run.feature_dim, run.time_base)
+        write_warmup(staging / "model", folder.name, run.streams, run.time_base)
         return _take_next_version(staging / "model", folder)
     finally:
         shutil.rmtree(staging)
@@ -124,7 +124,8 @@ def main(argv: Sequence[str]) -> None:
     print(f"SavedModel written to {path}.")
     for line in write_deployment(Path(FLAGS.export_dir), FLAGS.model_name):
         print(line)
-    print(f"serving_default: features [B, T, {2 * run.feature_dim}], lengths [B]; all signatures: docs/export.md.")
+    rows = f"features [B, T, {run.streams.width}] ({run.streams.words()})"
+    print(f"serving_default: {rows}, lengths [B]; all signatures: docs/export.md.")
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def predict_dataset(output_dir: Path) -> None:
 
 def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path) -> None:
     """Follows feature files until they stop growing, or until the process is asked to end."""
-    files = open_growing(_files(), 2 * run.feature_dim, from_flags(FileChoices))
+    files = open_growing(_files(), run.streams.width, from_flags(FileChoices))
     follow = from_flags(FollowConfig)
     detector = StreamDetector(scorer, run.classes, _time_base(run), config, follow)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ def main(argv: Sequence[str]) -> None:
 
 def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path, checkpoint: str) -> None:
     """Scores the files, writes detections and pictures."""
-    videos = read_videos(_files(), run.feature_dim, from_flags(FileChoices))
+    videos = read_videos(_files(), run.streams[run.streams.names[0]], from_flags(FileChoices))
     annotated = load_instances(FLAGS.annotations) if FLAGS.annotations else {}
     scores = score_features(scorer, videos, run.classes, _time_base(run))
     detections = detect_videos(scores, config)

@@ -154,7 +154,7 @@ def main(argv: Sequence[str]) -> None:
         print(
             f"{manifest.title}: {split.num_videos} training videos"
             f"{f' and {held_out.num_videos} held out' if held_out else ''}, {len(manifest.classes)} classes, "
-            f"{manifest.feature_dim} features per stream, {replicas} device(s)",
+            f"streams {manifest.streams.words()}, {replicas} device(s)",
             flush=True,
         )
     observers = []

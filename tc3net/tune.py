@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> None:
     fixed = [item.name for item in fields(DetectionConfig) if FLAGS[item.name].present]
     base = from_flags(DetectionConfig, base=load_run(FLAGS.run_dir).detection if FLAGS.run_dir else None)
     files = read_scores()
-    streams = all(part.tcam_rgb is not None for part in files)
+    streams = files[0].streams if all(part.stream_tcams is not None for part in files) else ()
     if not streams:
         print("Note: the raw scores hold no T-CAMs of the streams (--keep_streams); their weights stay as they are.")
     axes = open_axes(fixed, streams)

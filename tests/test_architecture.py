@@ -42,6 +42,7 @@ SHARED = {
     "tc3net.common.files",
     "tc3net.data.timebase",
     "tc3net.data.schema",
+    "tc3net.data.streams",
     "tc3net.intervals.activitynet_json",
 }
 

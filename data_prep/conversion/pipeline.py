@@ -28,6 +28,7 @@ from data_prep.simulation.simulator import SIMULATED_MARKER
 from tc3net import __version__
 from tc3net.common.errors import UserError
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, Manifest, save_manifest
+from tc3net.data.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ def _accepted(
         name=options.name,
         classes=inputs.annotations.classes,
         counted_classes=counted_classes,
-        feature_dim=findings.feature_dim,
+        streams=Streams.pair(findings.feature_dim),
         feature_dtype=options.feature_dtype,
         time_base=common[0][0] if common else options.inputs.time_base,
         splits={},

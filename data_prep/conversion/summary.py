@@ -55,7 +55,7 @@ def closing_summary(
     lines = [
         "",
         f"{manifest.title}: {len(manifest.classes)} classes ({len(manifest.counted_classes)} counted), "
-        f"2 x {manifest.feature_dim} dims, {manifest.feature_dtype}",
+        f"streams {manifest.streams.words()}, {manifest.feature_dtype}",
         *("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows),
     ]
     if manifest.left_out:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,7 @@ from tc3net.data.timebase import TimeBase
 
 def to_example(
     record: VideoRecord,
-    rgb: np.ndarray,
-    flow: np.ndarray,
+    features: Mapping[str, np.ndarray],
     *,
     classes: Sequence[str],
     counted_classes: Sequence[str],
@@ -37,7 +36,7 @@ def to_example(
 
     Args:
         record: the annotation; its classes must be in `classes`.
-        rgb, flow: [s, D] features.
+        features: [s, D] by stream.
         classes: class names in the order of their ids.
         counted_classes: classes whose instances are annotated.
         feature_dtype: dtype to store the features in.
@@ -48,13 +47,12 @@ def to_example(
     """
     class_ids = {name: index for index, name in enumerate(classes)}
     labels = sorted(class_ids[name] for name in record.present)
-    end_s = video_end_s(record, time_base.duration_s(len(rgb)))
+    end_s = video_end_s(record, time_base.duration_s(len(next(iter(features.values())))))
     counts = count_instances(record, frozenset(counted_classes), end_s)
     return VideoExample(
         video_id=record.video_id,
         subset=record.subset,
-        rgb=rgb.astype(feature_dtype, copy=False),
-        flow=flow.astype(feature_dtype, copy=False),
+        features={name: values.astype(feature_dtype, copy=False) for name, values in features.items()},
         labels=labels,
         counts=[counts.get(classes[label], 0) for label in labels],
         counts_known=[classes[label] in counts for label in labels],
@@ -146,22 +144,24 @@ def serialize_video(expected: Expected, reader: FeatureReader, manifest: Manifes
     record = expected.record
     changed = "Convert again once nothing else writes the feature files."
     with named(record.video_id):
-        rgb, flow = reader.read(record.video_id)
-    if rgb.shape != (expected.num_segments, manifest.feature_dim):
-        raise UserError(
-            f"video {record.video_id!r}: features of shape {list(rgb.shape)} found; expected "
-            f"{[expected.num_segments, manifest.feature_dim]}, as when they were checked. {changed}"
-        )
+        features = dict(zip(manifest.streams.names, reader.read(record.video_id)))
+    for name, size in manifest.streams.sizes:
+        if features[name].shape != (expected.num_segments, size):
+            raise UserError(
+                f"video {record.video_id!r}: {name} features of shape {list(features[name].shape)} found; expected "
+                f"{[expected.num_segments, size]}, as when they were checked. {changed}"
+            )
     example = to_example(
         record,
-        rgb,
-        flow,
+        features,
         classes=manifest.classes,
         counted_classes=manifest.counted_classes,
         feature_dtype=manifest.feature_dtype,
         time_base=expected.time_base,
     )
-    rounding = rounding_of(rgb, example.rgb).merged(rounding_of(flow, example.flow))
+    rounding = Rounding()
+    for name, values in features.items():
+        rounding = rounding.merged(rounding_of(values, example.features[name]))
     if not np.isfinite(rounding.largest_relative_error):
         raise UserError(
             f"video {record.video_id!r}: a value does not fit {manifest.feature_dtype}; expected the values that were "

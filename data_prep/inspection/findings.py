@@ -94,7 +94,7 @@ def inspect_dataset(folder: str | Path) -> Inspection:
     manifest = verified.manifest
     shards = sum(len(split.shards) for split in manifest.splits.values())
     descriptions = (
-        f"data set: {folder} ({manifest.title}), {shards} shards, 2 x {manifest.feature_dim} dims, "
+        f"data set: {folder} ({manifest.title}), {shards} shards, streams {manifest.streams.words()}, "
         f"{manifest.feature_dtype}, written by version {manifest.converter_version}",
         f"left out by the conversion: {len(manifest.left_out)} videos",
     )

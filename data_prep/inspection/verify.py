@@ -105,7 +105,7 @@ def verify(folder: str | Path) -> Verified:
         annotations,
         time_bases,
         {video.record.video_id: video.counts for video in videos},
-        Findings((*problems, *findings.problems), manifest.feature_dim, findings.features),
+        Findings((*problems, *findings.problems), findings.feature_dim, findings.features),
     )
 
 
@@ -117,7 +117,7 @@ def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Problem]:
     def bad(message: str) -> Problem:
         return Problem(MANIFEST_NAME, "bad_manifest", message)
 
-    numbers = [("feature_dim", manifest.feature_dim, 1)]
+    numbers: list[tuple[str, int, int]] = []
     listed: list[str] = []
     for subset, split in manifest.splits.items():
         numbers += [(f"videos of {subset!r}", split.videos, 0), (f"segments of {subset!r}", split.segments, 0)]
@@ -198,7 +198,10 @@ def _decode(serialized: tf.Tensor, subset: str, manifest: Manifest) -> _Video:
     record = _record(raw, video_id, where, manifest)
     time_base = TimeBase(float(raw["fps"]), int(raw["frames_per_segment"]), int(raw["stride_frames"]))
     num_segments = int(raw["num_segments"])
-    streams = [_stream(raw[f"features/{name}"], num_segments, f"{where}: {name}", manifest) for name in ("rgb", "flow")]
+    streams = [
+        _stream(raw[f"features/{name}"], (num_segments, dim), f"{where}: {name}", manifest.feature_dtype)
+        for name, dim in manifest.streams.sizes
+    ]
     counts = _counts(raw, record, where, manifest, time_base.duration_s(num_segments))
     features: FeatureFacts | Problem
     try:
@@ -238,15 +241,15 @@ def _record(raw: dict[str, Any], video_id: str, where: str, manifest: Manifest) 
     )
 
 
-def _stream(raw: bytes, num_segments: int, where: str, manifest: Manifest) -> np.ndarray:
+def _stream(raw: bytes, shape: tuple[int, int], where: str, stored: str) -> np.ndarray:
     """Raw bytes -> [s, D]."""
-    dtype = np.dtype(manifest.feature_dtype).newbyteorder("<")
-    expected = num_segments * manifest.feature_dim * dtype.itemsize
+    dtype = np.dtype(stored).newbyteorder("<")
+    expected = shape[0] * shape[1] * dtype.itemsize
     _require(
-        num_segments > 0 and len(raw) == expected,
-        f"{where}: {len(raw)} bytes; {num_segments} segments of {manifest.feature_dim} {dtype.name} need {expected}",
+        shape[0] > 0 and len(raw) == expected,
+        f"{where}: {len(raw)} bytes; {shape[0]} segments of {shape[1]} {dtype.name} need {expected}",
     )
-    return np.frombuffer(raw, dtype).reshape(num_segments, manifest.feature_dim)
+    return np.frombuffer(raw, dtype).reshape(shape)
 
 
 def _counts(

@@ -56,36 +56,36 @@ def _targets(video: dict[str, tf.Tensor], manifest: schema.Manifest) -> dict[str
 def _features(
     video: dict[str, tf.Tensor], manifest: schema.Manifest, crop: tuple[tf.Tensor, tf.Tensor] | None = None
 ) -> tf.Tensor:
-    """[s, 2D] float32 features; of a crop, only its bytes are decoded.
+    """[s, ΣD] float32 features; of a crop, only its bytes are decoded.
 
     Args:
         video: parsed record.
-        manifest: feature dims and dtype.
+        manifest: streams and dtype.
         crop: first segment and number of segments; None for the whole video.
     """
-    dim, dtype = manifest.feature_dim, manifest.feature_dtype
+    dtype = manifest.feature_dtype
     stored_as_promised = tf.debugging.assert_equal(
         video["features/dtype"], dtype, f"a record holds features of another dtype than {schema.MANIFEST_NAME} says"
     )
-    row_bytes = dim * np.dtype(dtype).itemsize
 
-    def part(raw: tf.Tensor) -> tf.Tensor:
+    def part(raw: tf.Tensor, dim: int) -> tf.Tensor:
         if crop is None:
             return raw
+        row_bytes = dim * np.dtype(dtype).itemsize
         start, count = (tf.cast(value * row_bytes, tf.int32) for value in crop)
         # Most videos are shorter than the limit: a crop that is the whole need not be copied.
         whole = crop[1] == video["num_segments"]
         return tf.cond(whole, lambda: raw, lambda: tf.strings.substr(raw, start, count))
 
     with tf.control_dependencies([stored_as_promised]):
-        parts = [part(tf.identity(video[f"features/{name}"])) for name in ("rgb", "flow")]
-    streams = [schema.decode_features(raw, dtype=dtype, feature_dim=dim) for raw in parts]
-    return tf.concat(streams, axis=1)  # 2 x [s, D] -> [s, 2D]
+        parts = [(part(tf.identity(video[f"features/{name}"]), dim), dim) for name, dim in manifest.streams.sizes]
+    streams = [schema.decode_features(raw, dtype=dtype, feature_dim=dim) for raw, dim in parts]
+    return tf.concat(streams, axis=1)  # [s, D] of each -> [s, ΣD]
 
 
 def _training_video(split: Split, config: InputConfig, position: tf.Tensor, video: tf.Tensor) -> dict[str, tf.Tensor]:
     """One video of a training batch."""
-    parsed = schema.parse(_read_record(split, video))
+    parsed = schema.parse(_read_record(split, video), split.manifest.streams.names)
     crop = draw_crop(config, position, parsed["num_segments"])
     return {
         "features": _features(parsed, split.manifest, (crop.start, crop.count)),
@@ -143,7 +143,7 @@ def evaluation_batches(split: Split, batch_size: int = 8, videos: range | None =
     )  # fmt: skip
 
     def whole(video: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = schema.parse(_read_record(split, video))
+        parsed = schema.parse(_read_record(split, video), split.manifest.streams.names)
         return {
             "features": _features(parsed, split.manifest),
             **_targets(parsed, split.manifest),

@@ -6,7 +6,7 @@ up or down, and whether a tIoU reaches a threshold, must not depend on storage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json, write_json
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE_VERSIONS = (1, 2)  # 1 had always rgb and flow of one size, `feature_dim`
 MANIFEST_NAME = "dataset.json"
 FEATURE_DTYPES = ("float32", "float16")
 
@@ -30,7 +32,7 @@ class VideoExample:
     Attributes:
         video_id: unique name.
         subset: split name ("validation", "test", "training", ...).
-        rgb, flow: [s, D] features, one row per segment, same shape and dtype.
+        features: [s, D] by stream, one row per segment; all of one length and dtype.
         labels: class ids present (video level), ascending, without duplicates.
         counts: number of instances per entry of `labels`; 0 where unknown.
         counts_known: per entry of `labels`, whether `counts` was annotated.
@@ -43,8 +45,7 @@ class VideoExample:
 
     video_id: str
     subset: str
-    rgb: np.ndarray
-    flow: np.ndarray
+    features: Mapping[str, np.ndarray]
     labels: Sequence[int]
     counts: Sequence[int]
     counts_known: Sequence[bool]
@@ -71,15 +72,15 @@ def _float64(values: Sequence[float]) -> tf.train.Feature:
     return _bytes(np.asarray(values, "<f8").tobytes())
 
 
-def _feature_fields(video_id: str, rgb: np.ndarray, flow: np.ndarray) -> dict[str, tf.train.Feature]:
-    """The fields of a record that hold its features, in the dtype of `rgb`."""
-    stored = np.dtype(rgb.dtype).newbyteorder("<")
+def _feature_fields(video_id: str, features: Mapping[str, np.ndarray]) -> dict[str, tf.train.Feature]:
+    """The fields of a record that hold its features, in the dtype of the first stream."""
+    first = next(iter(features.values()))
+    stored = np.dtype(first.dtype).newbyteorder("<")
     return {
         "video/id": _bytes(video_id),
-        "video/features/rgb": _bytes(rgb.astype(stored, copy=False).tobytes()),
-        "video/features/flow": _bytes(flow.astype(stored, copy=False).tobytes()),
-        "video/features/dtype": _bytes(np.dtype(rgb.dtype).name),
-        "video/num_segments": _ints([len(rgb)]),
+        **{f"video/features/{n}": _bytes(v.astype(stored, copy=False).tobytes()) for n, v in features.items()},
+        "video/features/dtype": _bytes(np.dtype(first.dtype).name),
+        "video/num_segments": _ints([len(first)]),
     }
 
 
@@ -92,9 +93,9 @@ def _serialized(fields: dict[str, tf.train.Feature]) -> bytes:
 
 
 def encode(video: VideoExample) -> bytes:
-    """Serializes one video. Features are stored in the dtype of `video.rgb` (float32 or float16)."""
+    """Serializes one video. Features are stored in the dtype of the first stream (float32 or float16)."""
     feature = {
-        **_feature_fields(video.video_id, video.rgb, video.flow),
+        **_feature_fields(video.video_id, video.features),
         "video/subset": _bytes(video.subset),
         "video/labels": _ints(video.labels),
         "video/counts": _ints(video.counts),
@@ -114,16 +115,16 @@ def encode(video: VideoExample) -> bytes:
 
 
 def encode_request(
-    video_id: str, rgb: np.ndarray, flow: np.ndarray, *, fps: float | None = None, stride_frames: int | None = None
+    video_id: str, features: Mapping[str, np.ndarray], *, fps: float | None = None, stride_frames: int | None = None
 ) -> bytes:
     """Serializes what the `examples` signature of an exported model reads of a video.
 
     Args:
         video_id: its name.
-        rgb, flow: [s, D], float32 or float16, both of one dtype.
+        features: [s, D] by stream, float32 or float16, all of one dtype.
         fps, stride_frames: of its features; left out where None, so that the model's own time base stands.
     """
-    feature = _feature_fields(video_id, rgb, flow)
+    feature = _feature_fields(video_id, features)
     if fps is not None:
         feature["video/fps"] = _float64([fps])
     if stride_frames is not None:
@@ -141,22 +142,24 @@ _FLOAT64_LISTS = (
     "video/duration",
     "video/fps",
 )
-_STRINGS = ("video/id", "video/subset", "video/features/rgb", "video/features/flow", "video/features/dtype")
+_STRINGS = ("video/id", "video/subset", "video/features/dtype")
 
 
-def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+def parse(serialized: tf.Tensor, streams: Sequence[str] = ()) -> dict[str, tf.Tensor]:
     """Parses one serialized Example inside a graph; feature bytes are left undecoded, so that a crop costs no decoding.
 
     Args:
         serialized: scalar string.
+        streams: whose features are wanted.
 
     Returns:
         Keys as in the record without the prefix "video/": scalars `id`, `subset`, `num_segments`, `instances_known`,
-        `frames_per_segment`, `stride_frames` (int64), `features/rgb`, `features/flow` (raw bytes), `features/dtype`,
-        `duration`, `fps` (float64); vectors `labels`, `counts`, `counts_known`, `instances/label` (int64),
-        `instances/start|end`, `ambiguous/start|end` (float64, seconds).
+        `frames_per_segment`, `stride_frames` (int64), `features/<stream>` (raw bytes), `features/dtype`, `duration`,
+        `fps` (float64); vectors `labels`, `counts`, `counts_known`, `instances/label` (int64), `instances/start|end`,
+        `ambiguous/start|end` (float64, seconds).
     """
-    spec: dict[str, Any] = {key: tf.io.FixedLenFeature([], tf.string) for key in _STRINGS + _FLOAT64_LISTS}
+    strings = (*_STRINGS, *(f"video/features/{name}" for name in streams), *_FLOAT64_LISTS)
+    spec: dict[str, Any] = {key: tf.io.FixedLenFeature([], tf.string) for key in strings}
     spec.update({key: tf.io.FixedLenFeature([], tf.int64) for key in _SCALAR_INTS})
     spec.update({key: tf.io.RaggedFeature(tf.int64) for key in _INT_LISTS})
     parsed = tf.io.parse_single_example(serialized, spec)
@@ -214,7 +217,7 @@ class Manifest:
         classes: class names; a class id is the position in it.
         counted_classes: names of the classes whose instances are annotated in this data set; for the others a
             video's count is unknown, never zero.
-        feature_dim: D of one stream (the model reads 2 D: rgb, then flow).
+        streams: names and sizes of the streams; the model reads them side by side in this order.
         feature_dtype: storage dtype.
         time_base: default time base (each Example carries its own).
         splits: subset name -> shards.
@@ -226,7 +229,7 @@ class Manifest:
     name: str
     classes: tuple[str, ...]
     counted_classes: tuple[str, ...]
-    feature_dim: int
+    streams: Streams
     feature_dtype: str
     time_base: TimeBase
     splits: dict[str, SplitInfo]
@@ -242,7 +245,8 @@ class Manifest:
 
 def save_manifest(folder: str | Path, manifest: Manifest) -> None:
     """Writes `dataset.json` into `folder`, atomically; the shards must already be there."""
-    write_json(Path(folder) / MANIFEST_NAME, {"schema_version": SCHEMA_VERSION, **asdict(manifest)})
+    found = {"schema_version": SCHEMA_VERSION, **asdict(manifest), "streams": manifest.streams.as_dict()}
+    write_json(Path(folder) / MANIFEST_NAME, found)
 
 
 def load_manifest(folder: str | Path) -> Manifest:
@@ -254,7 +258,7 @@ def load_manifest(folder: str | Path) -> Manifest:
     path = Path(folder) / MANIFEST_NAME
     raw = read_json(path, "data set manifest written by `python -m data_prep.convert`")
     version = raw.pop("schema_version", None) if isinstance(raw, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in _READABLE_VERSIONS:
         raise UserError(
             f"{path}: schema version {version!r} found, {SCHEMA_VERSION} expected. "
             "Convert the data again with this version of tc3net (python -m data_prep.convert)."
@@ -265,6 +269,7 @@ def load_manifest(folder: str | Path) -> Manifest:
             for name, split in raw.pop("splits").items()
         }
         raw["time_base"] = TimeBase(**raw["time_base"])
+        raw["streams"] = Streams.pair(raw.pop("feature_dim")) if version == 1 else Streams.of(raw["streams"])
         for key in ("classes", "counted_classes", "left_out"):
             raw[key] = tuple(raw[key])
         return Manifest(splits=splits, **raw)

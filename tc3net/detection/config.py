@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
+from tc3net.data.streams import RGB_FLOW
 
 MAX_SMOOTHING, MAX_UPSAMPLING = 16, 64  # bounds on the size of the graph and of its tensors
 
@@ -18,6 +19,9 @@ class DetectionConfig:
     fused_weight: float = option(1.0, "Factor of the fused T-CAM in the T-CAM that detection reads.")
     rgb_weight: float = option(0.0, "Factor of the rgb stream's T-CAM in the T-CAM that detection reads.")
     flow_weight: float = option(0.0, "Factor of the flow stream's T-CAM in the T-CAM that detection reads.")
+    stream_weights: str = option(
+        "", "The same for any streams: name:factor, comma separated, as in flow:1.0,audio:0.5."
+    )
     detection_top_k: str = option(
         "ceil",
         "Rounding of k = segments / top_k_divisor for the class filter and scores: ceil (Sec. 3.2), or floor, at "
@@ -82,13 +86,20 @@ class DetectionConfig:
     video_scores: str = option(
         "fused",
         "Video-level class scores: softmax of the fused T-CAM's top-k mean (Sec. 3.5), or sum of the softmaxes of "
-        "rgb, flow and fused (reference code).",
+        "all T-CAMs, the streams' and the fused one (reference code).",
         choices=("fused", "sum"),
     )
 
     def __post_init__(self) -> None:
         for name in ("fused_weight", "rgb_weight", "flow_weight", "score_gamma"):
             self._require(name, math.isfinite(getattr(self, name)), "a finite number")
+        try:
+            weights = self.weights
+        except ValueError:
+            weights = (("", math.nan),)
+        names = [name for name, _ in weights]
+        sound = all(name and math.isfinite(weight) for name, weight in weights) and len(names) == len(set(names))
+        self._require("stream_weights", sound, "name:factor, comma separated, each name once (see also --rgb_weight)")
         self._require("max_classes", self.max_classes >= 0, "0 (no limit) or more")
         self._require("min_probability", 0 <= self.min_probability <= 1, "a probability from 0 to 1")
         width = self.smoothing_segments
@@ -117,6 +128,14 @@ class DetectionConfig:
         return tuple(float(text) for text in self.threshold_levels.split(","))
 
     @property
+    def weights(self) -> tuple[tuple[str, float], ...]:
+        """(stream, factor) of every stream that detection reads beside the fused T-CAM, in order."""
+        named = [(name, getattr(self, f"{name}_weight")) for name in RGB_FLOW]
+        parts = [part.rpartition(":") for part in self.stream_weights.split(",") if part.strip()]
+        given = [(name.strip(), float(weight)) for name, _, weight in parts]
+        return tuple((name, weight) for name, weight in (*named, *given) if weight != 0)
+
+    @property
     def needs_streams(self) -> bool:
         """Whether the T-CAMs of the single streams are read, beside the fused one."""
-        return self.rgb_weight != 0 or self.flow_weight != 0
+        return bool(self.weights)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tc3net.common.errors import UserError
 from tc3net.detection.config import DetectionConfig
 from tc3net.ops import ragged
 
@@ -22,33 +23,43 @@ def video_scores(pooled: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
     """Video-level class scores (Sec. 3.5, Eq. 2).
 
     Args:
-        pooled: [N, 3, C], top-k means of the rgb, flow and fused T-CAM.
+        pooled: [N, M + 1, C], top-k means of the M streams' T-CAMs and of the fused one.
         config: which of them count.
 
     Returns:
-        [N, C]; a pmf, or the sum of three.
+        [N, C]; a pmf, or the sum of all.
     """
     pmfs = tf.nn.softmax(pooled, axis=2)
-    return pmfs[:, 2] if config.video_scores == "fused" else tf.reduce_sum(pmfs, axis=1)
+    return pmfs[:, -1] if config.video_scores == "fused" else tf.reduce_sum(pmfs, axis=1)
 
 
 def mixed_tcam(tcams: Mapping[str, Any], config: DetectionConfig) -> Any:
-    """The T-CAM that detection reads: fused_weight · C^F + rgb_weight · C^a + flow_weight · C^f.
+    """The T-CAM that detection reads: fused_weight · C^F + Σ weight of stream m · C^m.
 
     Args:
-        tcams: `tcam_fused`, and `tcam_rgb` and `tcam_flow` where their weights are not 0; ragged tensors of one
-            shape (what the model returns), or arrays.
+        tcams: `tcam_fused`, and `tcam_<stream>` where its weight is not 0; ragged tensors of one shape (what the model
+            returns), or arrays.
         config: the weights.
 
     Returns:
         As `tcams`. With the default weights it is `tcam_fused` itself.
+
+    Raises:
+        UserError: a weight for a stream that is not there.
     """
+    missing = [name for name, _ in config.weights if f"tcam_{name}" not in tcams]
+    if missing:
+        there = [name[len("tcam_") :] for name in tcams if name.startswith("tcam_") and name != "tcam_fused"]
+        raise UserError(
+            f"Detection weighs the stream {', '.join(missing)}, which is not there; expected some of "
+            f"{', '.join(there) or 'no stream (their T-CAMs were not kept)'}. Correct --stream_weights, --rgb_weight, "
+            "--flow_weight."
+        )
     mixed = tcams["tcam_fused"]
     if config.fused_weight != 1:
         mixed = mixed * config.fused_weight
-    for name, weight in (("rgb", config.rgb_weight), ("flow", config.flow_weight)):
-        if weight != 0:
-            mixed = mixed + tcams[f"tcam_{name}"] * weight
+    for name, weight in config.weights:
+        mixed = mixed + tcams[f"tcam_{name}"] * weight
     return mixed
 
 

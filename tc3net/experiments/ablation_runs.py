@@ -185,5 +185,5 @@ class RunScoring:
             which = f"checkpoint selected by {run.training.selected_by}"
         return (
             f"{run.dataset}, subset {self.videos.subset}, protocol {self.protocol}; {iterations} steps, {which}; "
-            f"{run.feature_dim} features per stream"
+            f"streams {run.streams.words()}"
         )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tc3net.common.errors import UserError
+from tc3net.data.streams import RGB_FLOW
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.evaluation import Bootstrap, Matches, find_protocol, match_localization
 from tc3net.evaluation.resampling import resampled_ap
@@ -29,15 +30,18 @@ def _levels(first: float, last: float, step: float) -> str:
     return ",".join(f"{value:g}" for value in np.round(np.arange(first, last + step / 2, step), 4))
 
 
+def stream_alternatives(streams: Sequence[str]) -> Alternatives:
+    """Weights of the fused T-CAM and one stream's: none, and half and all of each stream's."""
+    if tuple(streams) == RGB_FLOW:
+        pairs = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.0, 1.0), (1.0, 0.0))
+        return tuple({"fused_weight": 1.0, "rgb_weight": rgb, "flow_weight": flow} for rgb, flow in pairs)
+    choices = ["", *(f"{name}:{weight}" for name in streams for weight in (0.5, 1.0))]
+    return tuple({"fused_weight": 1.0, "stream_weights": text} for text in choices)
+
+
 # One axis per choice; on each, settings that belong together. The first of each axis is the paper's.
 SPACE: dict[str, Alternatives] = {
-    "streams": (
-        {"fused_weight": 1.0, "rgb_weight": 0.0, "flow_weight": 0.0},
-        {"fused_weight": 1.0, "rgb_weight": 0.5, "flow_weight": 0.0},
-        {"fused_weight": 1.0, "rgb_weight": 0.0, "flow_weight": 0.5},
-        {"fused_weight": 1.0, "rgb_weight": 0.0, "flow_weight": 1.0},
-        {"fused_weight": 1.0, "rgb_weight": 1.0, "flow_weight": 0.0},
-    ),
+    "streams": stream_alternatives(RGB_FLOW),  # `open_axes` puts in those of the scores
     "classes": (
         {"class_filter": "positive", "max_classes": 0, "min_probability": 0.0},
         {"class_filter": "half_of_best", "max_classes": 0, "min_probability": 0.0},
@@ -87,22 +91,25 @@ SPACE: dict[str, Alternatives] = {
     "nms": (
         {"nms": "none"},
         *({"nms": "hard", "nms_tiou": tiou} for tiou in (0.0, 0.1, 0.2, 0.3, 0.5)),
-        *({"nms": "soft", "nms_sigma": sigma} for sigma in (0.05, 0.3)),
+        *({"nms": "soft", "nms_sigma": sigma} for sigma in (0.05, 0.1, 0.2, 0.3, 0.5)),
     ),
 }  # fmt: skip
 
 
-def open_axes(fixed: Collection[str], streams: bool) -> dict[str, Alternatives]:
+def open_axes(fixed: Collection[str], streams: Sequence[str]) -> dict[str, Alternatives]:
     """The axes of `SPACE` that are searched: not those with a setting that is fixed, nor those without the data.
 
     Args:
         fixed: names of settings that stay as they are.
-        streams: whether the scores hold the T-CAMs of the single streams.
+        streams: names of the streams whose T-CAMs the scores hold; of a single one, which the fused T-CAM is a multiple
+            of, there is nothing to weigh.
     """
+    space = {**SPACE, "streams": stream_alternatives(streams)} if len(streams) > 1 else {**SPACE}
     return {
         name: alternatives
-        for name, alternatives in SPACE.items()
-        if not {key for choice in alternatives for key in choice} & set(fixed) and (streams or name != "streams")
+        for name, alternatives in space.items()
+        if not {key for choice in alternatives for key in choice} & set(fixed)
+        and (len(streams) > 1 or name != "streams")
     }
 
 

@@ -18,7 +18,7 @@ def score_features(
 
     Args:
         scorer: the model.
-        videos: features [s, 2D] by id.
+        videos: features [s, ΣD] by id.
         classes: class names.
         base: time base of all of them.
     """
@@ -39,8 +39,8 @@ def score_features(
         duration_s=np.array([base.duration_s(int(length)) for length in lengths]),
         labels=np.zeros((count, len(classes)), np.float32),
         ground_truth=GroundTruth(classes, (), ids, ids, times, times, ids, times, times),
-        tcam=joined["tcam"],
-        tcam_rgb=joined["tcam_rgb"],
-        tcam_flow=joined["tcam_flow"],
+        tcam=joined["tcam_fused"],
         pooled=joined["pooled"],
+        streams=scorer.streams,
+        stream_tcams={name: joined[f"tcam_{name}"] for name in scorer.streams},
     )

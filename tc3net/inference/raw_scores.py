@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
+from tc3net.data.streams import RGB_FLOW
 from tc3net.intervals.columns import GroundTruth
 
-_FORMAT = 2
-
-
-_READABLE_FORMATS = (1, 2)  # 1 knew neither the subset nor the streams' T-CAMs
+_FORMAT = 3
+_TCAM = "tcam."  # before the stream's name
+_READABLE_FORMATS = (1, 2, 3)  # 1 knew neither the subset nor the streams' T-CAMs; 1 and 2 had rgb and flow
 
 
 # What NumPy, zip and JSON raise on damaged or foreign files.
@@ -37,13 +37,14 @@ class RawScores:
         video_ids: V names.
         row_splits: [V + 1] int64; video v has the rows row_splits[v] : row_splits[v + 1].
         tcam: [R, C] float32, fused T-CAM.
-        pooled: [V, 3, C] float32, top-k means of the rgb, flow and fused T-CAM.
+        pooled: [V, M + 1, C] float32, top-k means of the T-CAM of each of the M streams and of the fused one.
         top_k_divisor: of the top-k means.
         fps, frames_per_segment, stride_frames, duration_s: [V], time base and duration.
         labels: [V, C] multi-hot video-level labels; all zero where unknown.
         ground_truth: annotated instances of the videos that have temporal annotation.
         subset: of the data set; empty where unknown.
-        tcam_rgb, tcam_flow: [R, C] float32, T-CAMs of the streams; None where they were not kept.
+        streams: names of the M streams.
+        stream_tcams: [R, C] float32 by stream, their T-CAMs; None where they were not kept.
     """
 
     dataset: str
@@ -60,8 +61,8 @@ class RawScores:
     labels: np.ndarray
     ground_truth: GroundTruth
     subset: str = ""
-    tcam_rgb: np.ndarray | None = None
-    tcam_flow: np.ndarray | None = None
+    streams: tuple[str, ...] = RGB_FLOW
+    stream_tcams: Mapping[str, np.ndarray] | None = None
 
     def tcam_of(self, video: int) -> np.ndarray:
         """Fused T-CAM [s, C] of one video."""
@@ -70,11 +71,10 @@ class RawScores:
     def ragged_tcams(self, first: int, last: int) -> dict[str, tf.RaggedTensor]:
         """T-CAMs [n, (s), C] of the videos first .. last - 1, by the model's names; of the streams only if kept."""
         splits = self.row_splits[first : last + 1]
-        tcams = {"tcam_fused": self.tcam, "tcam_rgb": self.tcam_rgb, "tcam_flow": self.tcam_flow}
+        tcams = {"fused": self.tcam, **(self.stream_tcams or {})}
         return {
-            name: tf.RaggedTensor.from_row_splits(rows[splits[0] : splits[-1]], splits - splits[0])
+            f"tcam_{name}": tf.RaggedTensor.from_row_splits(rows[splits[0] : splits[-1]], splits - splits[0])
             for name, rows in tcams.items()
-            if rows is not None
         }
 
     def ragged_tcam(self, first: int, last: int) -> tf.RaggedTensor:
@@ -83,10 +83,11 @@ class RawScores:
 
     def check_streams(self, needed: bool = True) -> None:
         """Raises UserError if the streams' T-CAMs are needed but were not kept."""
-        if needed and (self.tcam_rgb is None or self.tcam_flow is None):
+        if needed and self.stream_tcams is None:
             raise UserError(
-                "--rgb_weight and --flow_weight read the T-CAMs of the single streams, which these raw scores do not "
-                "hold. Write them again: python -m tc3net.evaluate --run_dir=... --dataset_dir=... --keep_streams"
+                "--stream_weights, --rgb_weight and --flow_weight read the T-CAMs of the single streams, which these "
+                "raw scores do not hold. Write them again: "
+                "python -m tc3net.evaluate --run_dir=... --dataset_dir=... --keep_streams"
             )
 
     def of_videos(self, video_ids: Collection[str]) -> RawScores:
@@ -100,8 +101,7 @@ class RawScores:
             video_ids=tuple(self.video_ids[i] for i in chosen),
             row_splits=np.concatenate([[0], np.cumsum(lengths[chosen])]).astype(np.int64),
             tcam=self.tcam[rows],
-            tcam_rgb=None if self.tcam_rgb is None else self.tcam_rgb[rows],
-            tcam_flow=None if self.tcam_flow is None else self.tcam_flow[rows],
+            stream_tcams=self.stream_tcams and {name: tcam[rows] for name, tcam in self.stream_tcams.items()},
             ground_truth=self.ground_truth.of_videos(video_ids),
             **{name: getattr(self, name)[chosen] for name in per_video},
         )
@@ -122,8 +122,16 @@ def save_scores(path: str | Path, scores: RawScores) -> None:
                 arrays[prefix + item.name] = value
             elif isinstance(value, tuple):
                 arrays[prefix + item.name] = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    arrays.update({f"{_TCAM}{name}": tcam for name, tcam in (scores.stream_tcams or {}).items()})
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+def _stream_keys(names: Iterable[str]) -> dict[str, str]:
+    """Stream -> key of its T-CAM, also as formats 1 and 2 have them."""
+    old = {f"tcam_{name}": name for name in RGB_FLOW}
+    new = {key: key[len(_TCAM) :] for key in names if key.startswith(_TCAM)}
+    return {name: key for key, name in {**old, **new}.items() if key in set(names)}
 
 
 def load_scores(path: str | Path) -> RawScores:
@@ -137,11 +145,14 @@ def load_scores(path: str | Path) -> RawScores:
             raw = {name: archive[name] for name in archive.files}
         if int(raw.pop("format")) not in _READABLE_FORMATS:
             raise KeyError("format")
-        text = ("classes", "video_ids", "ground_truth.classes", "ground_truth.video_ids")
+        text = ("classes", "video_ids", "streams", "ground_truth.classes", "ground_truth.video_ids")
+        tcams = {name: raw.pop(key) for name, key in _stream_keys(raw).items()}
         values: dict[str, Any] = {n: tuple(json.loads(v.tobytes())) if n in text else v for n, v in raw.items()}
         prefix = "ground_truth."
         truth = GroundTruth(**{n[len(prefix) :]: values.pop(n) for n in list(values) if n.startswith(prefix)})
-        scores = RawScores(ground_truth=truth, **values)
+        scores = RawScores(ground_truth=truth, stream_tcams=tcams or None, **values)
+        if tcams and set(tcams) != set(scores.streams):
+            raise KeyError("T-CAMs of the streams")
         return replace(
             scores,
             dataset=str(scores.dataset),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,23 +10,25 @@ import tensorflow as tf
 
 from tc3net.data.pipeline import evaluation_batches
 from tc3net.data.split import Split, readable
+from tc3net.data.streams import FUSED
 from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.from_dataset import ground_truth_of
 from tc3net.model import ThreeCNet
 from tc3net.ops import ragged
 
 
-def pooled_top_k(outputs: dict[str, tf.RaggedTensor], divisor: int) -> tf.Tensor:
-    """Top-k means of the rgb, flow and fused T-CAM, from which video-level scores are made (Sec. 3.2).
+def pooled_top_k(outputs: dict[str, tf.RaggedTensor], streams: Sequence[str], divisor: int) -> tf.Tensor:
+    """Top-k means of each stream's T-CAM and the fused one, from which video-level scores are made (Sec. 3.2).
 
     Args:
         outputs: what the model returned.
+        streams: their names, M.
         divisor: k = ⌈s / divisor⌉.
 
     Returns:
-        [N, 3, C].
+        [N, M + 1, C], the fused one last.
     """
-    tcams = (outputs[f"tcam_{name}"] for name in ("rgb", "flow", "fused"))
+    tcams = (outputs[f"tcam_{name}"] for name in (*streams, FUSED))
     return tf.stack([ragged.top_k_mean(tcam, divisor=divisor) for tcam in tcams], axis=1)
 
 
@@ -38,26 +41,25 @@ class Scorer:
     """
 
     def __init__(self, model: ThreeCNet, top_k_divisor: int = 8) -> None:
-        self.top_k_divisor = top_k_divisor
-        spec = tf.RaggedTensorSpec([None, None, 2 * model.feature_dim], tf.float32, ragged_rank=1)
+        self.top_k_divisor, self.streams = top_k_divisor, model.stream_sizes.names
+        spec = tf.RaggedTensorSpec([None, None, model.stream_sizes.width], tf.float32, ragged_rank=1)
 
         @tf.function(input_signature=[spec])
         def score(features: tf.RaggedTensor) -> dict[str, tf.Tensor]:
             outputs = model(features, training=False)
-            rgb, flow, fused = (outputs[f"tcam_{name}"].flat_values for name in ("rgb", "flow", "fused"))
-            pooled = pooled_top_k(outputs, top_k_divisor)
-            return {"tcam": fused, "tcam_rgb": rgb, "tcam_flow": flow, "pooled": pooled}
+            tcams = {f"tcam_{name}": outputs[f"tcam_{name}"].flat_values for name in (FUSED, *self.streams)}
+            return {**tcams, "pooled": pooled_top_k(outputs, self.streams, top_k_divisor)}
 
         self._score = score
 
     def with_streams(self, features: tf.RaggedTensor) -> dict[str, np.ndarray]:
-        """Features [N, (s), 2D] -> rows [R, C] of `tcam` (fused), `tcam_rgb`, `tcam_flow`, and `pooled` [N, 3, C]."""
+        """Features [N, (s), ΣD] -> rows [R, C] of `tcam_fused`, `tcam_<stream>`, and `pooled` [N, M + 1, C]."""
         return {name: value.numpy() for name, value in self._score(features).items()}
 
     def __call__(self, features: tf.RaggedTensor) -> tuple[np.ndarray, np.ndarray]:
-        """Features [N, (s), 2D] -> fused T-CAM rows [R, C] and top-k means [N, 3, C]."""
+        """Features [N, (s), ΣD] -> fused T-CAM rows [R, C] and top-k means [N, M + 1, C]."""
         scores = self.with_streams(features)
-        return scores["tcam"], scores["pooled"]
+        return scores["tcam_fused"], scores["pooled"]
 
 
 def score_videos(
@@ -81,8 +83,8 @@ def score_videos(
         UserError: a record is damaged.
     """
     classes = split.manifest.classes
-    kept = ("tcam", "pooled", "tcam_rgb", "tcam_flow") if keep_streams else ("tcam", "pooled")
-    scored: dict[str, list[np.ndarray]] = {name: [] for name in kept}
+    kept = (FUSED, *scorer.streams) if keep_streams else (FUSED,)
+    scored: dict[str, list[np.ndarray]] = {name: [] for name in ("pooled", *(f"tcam_{name}" for name in kept))}
     lengths = []
     columns: dict[str, list[Any]] = {}
     for batch in readable(evaluation_batches(split, batch_size, videos), split):
@@ -94,6 +96,7 @@ def score_videos(
             if name != "features":
                 rows = value.to_list() if isinstance(value, tf.RaggedTensor) else list(value.numpy())
                 columns.setdefault(name, []).extend(rows)
+    rows_of = {name: np.concatenate(parts) for name, parts in scored.items()}
     video_ids = tuple(video_id.decode() for video_id in columns["id"])
     return RawScores(
         dataset=split.manifest.title,
@@ -108,5 +111,8 @@ def score_videos(
         labels=np.asarray(columns["labels"], np.float32),
         ground_truth=ground_truth_of(classes, columns),
         subset=split.subset,
-        **{name: np.concatenate(parts) for name, parts in scored.items()},
+        pooled=rows_of["pooled"],
+        tcam=rows_of["tcam_fused"],
+        streams=scorer.streams,
+        stream_tcams={name: rows_of[f"tcam_{name}"] for name in scorer.streams} if keep_streams else None,
     )

@@ -58,10 +58,9 @@ def read_annotated_videos(dataset_dir: str | Path, subset: str) -> AnnotatedVide
         UserError: unknown subset, or a damaged record.
     """
     split = open_split(dataset_dir, subset)
-    unread = ("features/rgb", "features/flow", "features/dtype")
 
     def without_features(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {key: value for key, value in schema.parse(serialized).items() if key not in unread}
+        return {key: value for key, value in schema.parse(serialized).items() if key != "features/dtype"}
 
     read = tf.data.TFRecordDataset(list(split.paths)).map(without_features, num_parallel_calls=tf.data.AUTOTUNE)
     records: dict[str, list[Any]] = {}

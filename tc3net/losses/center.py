@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -148,6 +148,6 @@ class CenterTerm(LossTerm):
         return {f"center_norm_{self.stream}": tf.reduce_mean(tf.norm(tf.convert_to_tensor(moved), axis=1))}
 
 
-def center_terms(config: LossConfig) -> tuple[LossTerm, ...]:
+def center_terms(config: LossConfig, streams: Sequence[str]) -> tuple[LossTerm, ...]:
     """The summands of Eq. 8: L_center = L_center^a + L_center^f, a term per stream (ablation: one stream alone)."""
-    return tuple(CenterTerm(name, config) for name in config.centered)
+    return tuple(CenterTerm(name, config) for name in config.centered(streams))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -62,6 +63,6 @@ class ClassificationTerm(LossTerm):
         )
 
 
-def classification_terms(config: LossConfig) -> tuple[LossTerm, ...]:
+def classification_terms(config: LossConfig, streams: Sequence[str]) -> tuple[LossTerm, ...]:
     """The summands of Eq. 3: L_cls = L_cls^a + L_cls^f + L_cls^F, a term per T-CAM (ablation: the fused one alone)."""
-    return tuple(ClassificationTerm(name, config.top_k_divisor) for name in config.classified)
+    return tuple(ClassificationTerm(name, config.top_k_divisor) for name in config.classified(streams))

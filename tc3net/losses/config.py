@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.losses.count_estimators import ESTIMATORS
 
-STREAMS = ("rgb", "flow")
 MAX_SMOOTHING, MAX_LENGTH = 16, 64  # bounds on the size of the graph
 
 
@@ -21,7 +21,8 @@ class LossConfig:
     count_negative_weight: float = option(1e-3, "lambda of Eq. 10: weight of the counts of absent classes.")
     classification_tcams: str = option(
         "all",
-        "T-CAMs with a classification loss: all three (Eq. 3), or the fused one alone (ablation, Fig. 3).",
+        "T-CAMs with a classification loss: all (Eq. 3: each stream's and the fused one; of a single stream the fused "
+        "one, which is that stream's), or the fused one alone (ablation, Fig. 3).",
         choices=("all", "fused"),
     )
     top_k_divisor: int = option(8, "k of the top-k pooling is the number of segments divided by this (Sec. 3.2).")
@@ -36,7 +37,9 @@ class LossConfig:
         choices=("median", "mean"),
     )
     center_streams: str = option(
-        "both", "Streams with a center loss: both (Eq. 8), or one alone (ablation, Fig. 3).", choices=("both", *STREAMS)
+        "all",
+        "Streams with a center loss: all (Eq. 8), or those named, comma separated (ablation, Fig. 3: flow, or rgb). "
+        "both is another word for all.",
     )
     center_normalization: str = option(
         "videos",
@@ -79,6 +82,8 @@ class LossConfig:
     )
 
     def __post_init__(self) -> None:
+        if self.center_streams == "both":  # what "all" was called when there were always two
+            object.__setattr__(self, "center_streams", "all")
         for name in (
             "alpha", "beta", "count_negative_weight", "center_multi_label_from_step", "count_start_step",
             "count_ramp_steps",
@@ -106,14 +111,27 @@ class LossConfig:
         if not 1 <= self.count_length <= MAX_LENGTH:
             raise UserError(f"--count_length={self.count_length}; expected 1 to {MAX_LENGTH} segments.")
 
-    @property
-    def classified(self) -> tuple[str, ...]:
-        """T-CAMs with a classification loss."""
-        return (*STREAMS, "fused") if self.classification_tcams == "all" else ("fused",)
+    def classified(self, streams: Sequence[str]) -> tuple[str, ...]:
+        """T-CAMs with a classification loss: of one stream, whose fused T-CAM is w ⊙ C, it is not counted twice.
 
-    @property
-    def centered(self) -> tuple[str, ...]:
-        """Streams with a center loss."""
-        if self.alpha == 0:
-            return ()
-        return STREAMS if self.center_streams == "both" else (self.center_streams,)
+        Args:
+            streams: names of the network's.
+        """
+        return (*streams, "fused") if self.classification_tcams == "all" and len(streams) > 1 else ("fused",)
+
+    def centered(self, streams: Sequence[str]) -> tuple[str, ...]:
+        """Streams with a center loss.
+
+        Args:
+            streams: names of the network's.
+
+        Raises:
+            UserError: `center_streams` names others.
+        """
+        named = tuple(streams) if self.center_streams == "all" else tuple(self.center_streams.split(","))
+        if unknown := [name for name in named if name not in streams]:
+            raise UserError(
+                f"--center_streams={self.center_streams}: no stream is named {', '.join(unknown)}; expected all, or "
+                f"some of {', '.join(streams)}."
+            )
+        return tuple(name for name in streams if name in named) if self.alpha != 0 else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -165,6 +166,7 @@ def count_share(config: LossConfig, step: Any) -> Any:
     return tf.clip_by_value(done / (config.count_ramp_steps + 1.0), 0.0, 1.0)
 
 
-def count_terms(config: LossConfig) -> tuple[LossTerm, ...]:
-    """The summands of Eq. 10: L_count = L_count+ + λ L_count-; none where β is 0."""
+def count_terms(config: LossConfig, streams: Sequence[str]) -> tuple[LossTerm, ...]:
+    """The summands of Eq. 10: L_count = L_count+ + λ L_count-; none where β is 0. They read the fused T-CAM alone."""
+    del streams
     return (CountPositiveTerm(config), CountNegativeTerm(config)) if config.beta > 0 else ()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
+from tc3net.data.streams import RGB_FLOW
 from tc3net.losses.center import center_terms
 from tc3net.losses.classification import classification_terms
 from tc3net.losses.config import LossConfig
@@ -16,7 +17,8 @@ from tc3net.losses.counting import count_terms
 from tc3net.losses.term import LossTerm
 
 # The rows of Eq. 1, in the order in which they are summed and reported. Each makes the terms that a configuration has.
-ROWS: tuple[Callable[[LossConfig], tuple[LossTerm, ...]], ...] = (classification_terms, center_terms, count_terms)
+Row = Callable[[LossConfig, Sequence[str]], tuple[LossTerm, ...]]  # (choices, names of the streams) -> terms
+ROWS: tuple[Row, ...] = (classification_terms, center_terms, count_terms)
 # Terms of the user's, by name; see `add_term`.
 ADDED: dict[str, type[LossTerm]] = {}
 
@@ -35,7 +37,7 @@ def add_term(term_class: Added) -> Added:
         UserError: the name is taken.
     """
     name = term_class.name
-    taken = {LOSS, *ADDED, *(term.name for row in ROWS for term in row(LossConfig()))}
+    taken = {LOSS, *ADDED, *(term.name for row in ROWS for term in row(LossConfig(), RGB_FLOW))}
     if name in taken and ADDED.get(name) is not term_class:
         raise UserError(f"Two loss terms are named {name!r}; expected another name. Taken: {', '.join(sorted(taken))}.")
     ADDED[name] = term_class
@@ -77,12 +79,23 @@ def _weight(term: LossTerm, step: Any) -> Any:
     return term.coefficient if isinstance(share, float) and share == 1.0 else term.coefficient * share
 
 
-def make_objective(config: LossConfig, added: Sequence[LossTerm] = ()) -> Objective:
-    """Eq. 1 with a configuration's terms.
+def make_objective(config: LossConfig, added: Sequence[LossTerm] = (), streams: Sequence[str] = RGB_FLOW) -> Objective:
+    """Eq. 1 with a configuration's terms: sums over streams, as many as there are.
 
     Args:
         config: choices of the built-in terms.
         added: terms of the user's; those that are not active are left out.
+        streams: names of the network's streams.
+
+    Raises:
+        UserError: a choice names another stream, or two terms have one name.
     """
-    built_in = [term for row in ROWS for term in row(config)]
-    return Objective((*built_in, *(term for term in added if term.active)))
+    built_in = [term for row in ROWS for term in row(config, streams)]
+    objective = Objective((*built_in, *(term for term in added if term.active)))
+    twice = {name for name in objective.names if objective.names.count(name) > 1}
+    if twice:
+        raise UserError(
+            f"Two loss terms are named {', '.join(sorted(twice))}: a term of an extension and that of the stream. "
+            "Rename the stream or the term."
+        )
+    return objective

@@ -30,9 +30,9 @@ class LossInputs:
 
     Args:
         batch: `labels` [N, C], `counts` [N, C], `counts_known` [N, C] bool, `full_length` [N] bool.
-        outputs: what the model returned: `tcam_rgb`, `tcam_flow`, `tcam_fused` [N, (s), C], `features_rgb`,
-            `features_flow` [N, (s), D], all ragged, and what heads add.
-        centers: stream -> [C, D], the class centers.
+        outputs: what the model returned: `tcam_<stream>`, `tcam_fused` [N, (s), C], `features_<stream>` [N, (s), H],
+            all ragged, and what heads add.
+        centers: stream -> [C, H], the class centers.
         step: scalar int64, training steps done before this one.
     """
 

@@ -17,13 +17,24 @@ class NetworkShape:
 
     Attributes:
         num_classes: C.
-        feature_dim: D of one stream.
+        hidden_dims: H of each stream, the size of its `features_<stream>`, by name.
         seed: of the network's initial weights.
     """
 
     num_classes: int
-    feature_dim: int
+    hidden_dims: dict[str, int]
     seed: int
+
+    @property
+    def feature_dim(self) -> int:
+        """H of all streams, where they are equal.
+
+        Raises:
+            UserError: they differ.
+        """
+        if len(set(self.hidden_dims.values())) > 1:
+            raise UserError(f"Streams are of sizes {self.hidden_dims}; a head for one size found. Use hidden_dims.")
+        return next(iter(self.hidden_dims.values()))
 
 
 class Head(ABC):
@@ -45,7 +56,7 @@ class Head(ABC):
         """A built layer with `name=self.name`.
 
         It is called as `layer(outputs, training=..., step=...)` with everything the network has computed: ragged
-        tensors `features_<stream>` [N, (s), D], `tcam_<stream>` and `tcam_fused` [N, (s), C]. It returns a dict of what
+        tensors `features_<stream>` [N, (s), H], `tcam_<stream>` and `tcam_fused` [N, (s), C]. It returns a dict of what
         it adds; an entry that is there already is replaced (`tcam_fused` is what detections are made of).
 
         Args:

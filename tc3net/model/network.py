@@ -1,6 +1,6 @@
 """3C-Net (Sec. 3.1, Fig. 2) as a Keras model on ragged batches, and the step that trains it.
 
-`ThreeCNet` knows how its parts fit together: two streams give T-CAMs, heads add to them, and the terms of an objective
+`ThreeCNet` knows how its parts fit together: streams give T-CAMs, heads add to them, and the terms of an objective
 make the loss and move the centers. It knows no formula of its own. It works in `fit`, and in
 `tc3net.training.trainer`, which calls the same `update`.
 """
@@ -18,7 +18,7 @@ from tc3net import losses
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.common.stack import build_optimizer, learning_rate_of, tf_variable
-from tc3net.losses.config import STREAMS as STREAMS
+from tc3net.data.streams import Streams
 from tc3net.model.checks import check_batch_features
 from tc3net.model.heads import Head, NetworkShape, heads_as_dict, heads_from_dict, make_heads
 from tc3net.model.streams import FusedTcam, Stream
@@ -40,6 +40,9 @@ class ModelConfig:
         "Dtype of the dense layers in training; their variables, all losses and inference are float32 in any case.",
         choices=("float32", "bfloat16"),
     )
+    hidden_dim: int = option(
+        0, "Units H of both fully connected layers of each stream; 0: as many as the stream has features (paper)."
+    )
     temporal_conv: bool = option(
         False, "Learn a per-class temporal filter on the fused T-CAM (Sec. 4.1: kernel 13, dilation 2; ActivityNet)."
     )
@@ -48,23 +51,25 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
             raise UserError(f"--dropout={self.dropout}; expected a rate in [0, 1).")
+        if self.hidden_dim < 0:
+            raise UserError(f"--hidden_dim={self.hidden_dim}; expected 0 (the stream's own size) or more.")
 
 
 @keras.utils.register_keras_serializable("tc3net")
 class ThreeCNet(keras.Model):
-    """The two-stream network with its class centers.
+    """The network of one or more streams (the paper: rgb and flow) with its class centers.
 
-    Called on features [N, (s), 2D] (ragged; rgb, then flow) it returns a dict of ragged tensors:
-    `tcam_rgb`, `tcam_flow`, `tcam_fused` [N, (s), C] and `features_rgb`, `features_flow` [N, (s), D].
+    Called on features [N, (s), ΣD] (ragged; the streams side by side) it returns a dict of ragged tensors:
+    `tcam_<stream>`, `tcam_fused` [N, (s), C] and `features_<stream>` [N, (s), H].
 
     Example:
-        model = ThreeCNet(num_classes=20, feature_dim=1024)
+        model = ThreeCNet(num_classes=20, streams=1024)  # rgb and flow
         model.compile()
         model.fit(input_pipeline.training_batches(...), steps_per_epoch=100)
 
     Args:
         num_classes: C.
-        feature_dim: D of one stream.
+        streams: names and sizes of the streams; a number D stands for rgb and flow of that size.
         config: architecture choices.
         heads: what else belongs to the network (`tc3net.model.heads`).
         seed: seed of the initial weights and of dropout. The dropout mask of a step depends on (seed, step) alone.
@@ -73,40 +78,49 @@ class ThreeCNet(keras.Model):
     def __init__(
         self,
         num_classes: int,
-        feature_dim: int = 1024,
+        streams: Streams | int = 1024,
         config: ModelConfig = ModelConfig(),
         seed: int = 0,
         heads: tuple[Head, ...] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if num_classes < 1 or feature_dim < 1:
-            raise UserError(f"num_classes={num_classes}, feature_dim={feature_dim}; expected at least 1 of each.")
-        self.num_classes, self.feature_dim, self.config, self.seed = num_classes, feature_dim, config, seed
+        if num_classes < 1:
+            raise UserError(f"num_classes={num_classes}; expected at least 1.")
+        sizes = Streams.pair(streams) if isinstance(streams, int) else streams
+        self.num_classes, self.stream_sizes, self.config, self.seed = num_classes, sizes, config, seed
+        hidden_dims = {name: config.hidden_dim or size for name, size in sizes.sizes}
+        first_seed = max(2, len(sizes)) * seed
         self.streams = {
             name: Stream(
-                feature_dim, num_classes, config.dropout, seed=2 * seed + i, precision=config.precision, name=name
+                size, hidden_dims[name], num_classes, config.dropout,
+                seed=first_seed + i, precision=config.precision, name=name,
             )
-            for i, name in enumerate(STREAMS)
-        }
+            for i, (name, size) in enumerate(sizes.sizes)
+        }  # fmt: skip
         self.fusion = FusedTcam(
-            num_classes, temporal_conv=config.temporal_conv, relu=config.temporal_conv_relu, seed=seed, name="fusion"
+            sizes.names,
+            num_classes,
+            temporal_conv=config.temporal_conv,
+            relu=config.temporal_conv_relu,
+            seed=seed,
+            name="fusion",
         )
         # Zero: a class's center is pulled to its features by its first videos, and favours no direction before.
         self.centers = {
             name: self.add_weight(
-                shape=(num_classes, feature_dim), initializer="zeros", name=f"centers_{name}", trainable=False
+                shape=(num_classes, hidden_dim), initializer="zeros", name=f"centers_{name}", trainable=False
             )
-            for name in STREAMS
+            for name, hidden_dim in hidden_dims.items()
         }
         self.head_choices = heads_as_dict(heads)
-        self.heads = make_heads(heads, NetworkShape(num_classes, feature_dim, seed))
+        self.heads = make_heads(heads, NetworkShape(num_classes, hidden_dims, seed))
         self.loss_config = losses.LossConfig()
-        self.objective = losses.make_objective(self.loss_config)
+        self.objective = losses.make_objective(self.loss_config, streams=sizes.names)
         self.weight_decay = self.clip_norm = 0.0
         self.average: WeightAverage | OptimizerAverage | None = None
         for stream in self.streams.values():
-            stream.build((None, feature_dim))
+            stream.build((None, stream.feature_dim))
         self.fusion.build((None, num_classes))
         self.built = True
 
@@ -114,7 +128,7 @@ class ThreeCNet(keras.Model):
         """Constructor arguments, for Keras serialization."""
         return {
             "num_classes": self.num_classes,
-            "feature_dim": self.feature_dim,
+            "streams": self.stream_sizes.as_dict(),
             "config": vars(self.config),
             "seed": self.seed,
             "heads": dict(self.head_choices),
@@ -124,26 +138,25 @@ class ThreeCNet(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ThreeCNet:
         """Inverse of `get_config`."""
         heads = heads_from_dict(config.get("heads", {}))
-        return cls(**{**config, "config": ModelConfig(**config["config"]), "heads": heads})
+        streams = Streams.of(config["streams"])
+        return cls(**{**config, "streams": streams, "config": ModelConfig(**config["config"]), "heads": heads})
 
     def call(self, features: tf.RaggedTensor, training: bool = False, step: Any = 0) -> dict[str, tf.RaggedTensor]:
         """Forward pass; see the class for shapes.
 
         Args:
-            features: [N, (s), 2D] ragged.
+            features: [N, (s), ΣD] ragged.
             training: whether dropout is active.
             step: training step, which with the seed determines the dropout masks.
 
         Raises:
             UserError: features of another size.
         """
-        check_batch_features(features, self.feature_dim)
+        check_batch_features(features, self.stream_sizes)
         features = with_row_ids(features)
-        joint = features.flat_values
-        rows = (joint[:, : self.feature_dim], joint[:, self.feature_dim :])  # [R, 2D] -> 2 x [R, D]; faster than split
         outputs, tcams = {}, []
-        for name, stream_rows in zip(STREAMS, rows):
-            hidden, tcam = self.streams[name](stream_rows, training=training, step=step)  # [R, D], [R, C]
+        for name, rows in self.stream_sizes.split(features.flat_values).items():  # slices are faster than tf.split
+            hidden, tcam = self.streams[name](rows, training=training, step=step)  # [R, H], [R, C]
             tcams.append(tcam)
             outputs[f"features_{name}"] = features.with_flat_values(hidden)
             outputs[f"tcam_{name}"] = features.with_flat_values(tcam)
@@ -176,7 +189,7 @@ class ThreeCNet(keras.Model):
             **kwargs: passed to `keras.Model.compile`.
         """
         self.loss_config, self.weight_decay, self.clip_norm = loss_config, weight_decay, clip_norm
-        self.objective = losses.make_objective(loss_config, terms)
+        self.objective = losses.make_objective(loss_config, terms, self.stream_sizes.names)
         # XLA needs static shapes; a ragged batch has none.
         super().compile(optimizer=optimizer or make_optimizer(), **{"jit_compile": False, **kwargs})
         # Built here, inside the strategy's scope: a restored checkpoint finds the optimizer's slots, and no
@@ -227,7 +240,7 @@ class ThreeCNet(keras.Model):
         """One training step on this replica's share of the global batch; call in replica context.
 
         Args:
-            batch: `features` [N, (s), 2D] ragged and what `loss_inputs` reads.
+            batch: `features` [N, (s), ΣD] ragged and what `loss_inputs` reads.
 
         Returns:
             Scalars over the *global* batch, the same on every replica: `loss` (Eq. 1, weighted) and each term

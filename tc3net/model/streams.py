@@ -1,4 +1,4 @@
-"""The layers of Fig. 2, on concatenated valid rows: one stream, and the fusion of two T-CAMs."""
+"""The layers of Fig. 2, on concatenated valid rows: one stream, and the fusion of the streams' T-CAMs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from tc3net.ops.filters import CONV_KERNEL, temporal_convolution
 
 @keras.utils.register_keras_serializable("tc3net")
 class Stream(keras.layers.Layer):
-    """FC(D)+ReLU -> FC(D)+ReLU = features x -> dropout -> FC(C) = T-CAM (Sec. 3.1).
+    """FC(H)+ReLU -> FC(H)+ReLU = features x -> dropout -> FC(C) = T-CAM (Sec. 3.1, where H = D).
 
     Args:
         feature_dim: D.
+        hidden_dim: H.
         num_classes: C.
         dropout: rate in [0, 1).
         seed: of the initial weights and, with the step, of the dropout masks.
@@ -24,29 +25,37 @@ class Stream(keras.layers.Layer):
     """
 
     def __init__(
-        self, feature_dim: int, num_classes: int, dropout: float, seed: int, precision: str = "float32", **kwargs: Any
+        self,
+        feature_dim: int,
+        hidden_dim: int,
+        num_classes: int,
+        dropout: float,
+        seed: int,
+        precision: str = "float32",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.feature_dim, self.num_classes, self.rate, self.seed = feature_dim, num_classes, dropout, seed
-        self.precision = precision
+        self.feature_dim, self.hidden_dim, self.num_classes = feature_dim, hidden_dim, num_classes
+        self.rate, self.seed, self.precision = dropout, seed, precision
 
         def dense(units: int, name: str, position: int) -> keras.layers.Dense:
             glorot = keras.initializers.GlorotUniform(seed=8 * seed + position)
             return keras.layers.Dense(units, kernel_initializer=glorot, name=name)
 
         # They hold the weights; `call` applies them, in the precision of the moment.
-        self.fc1 = dense(feature_dim, "fc1", 0)
-        self.fc2 = dense(feature_dim, "fc2", 1)
+        self.fc1 = dense(hidden_dim, "fc1", 0)
+        self.fc2 = dense(hidden_dim, "fc2", 1)
         self.classifier = dense(num_classes, "classifier", 2)
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights for rows [R, D]."""
-        for layer in (self.fc1, self.fc2, self.classifier):
-            layer.build((None, self.feature_dim))
+        self.fc1.build((None, self.feature_dim))
+        self.fc2.build((None, self.hidden_dim))
+        self.classifier.build((None, self.hidden_dim))
         self.built = True
 
     def call(self, rows: tf.Tensor, training: bool = False, step: Any = 0) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows [R, D] -> features [R, D] (before dropout) and T-CAM rows [R, C], both float32.
+        """Rows [R, D] -> features [R, H] (before dropout) and T-CAM rows [R, C], both float32.
 
         Args:
             rows: concatenated segments of all videos.
@@ -55,7 +64,7 @@ class Stream(keras.layers.Layer):
         """
         dtype = tf.as_dtype(self.precision if training else "float32")
         hidden = tf.nn.relu(_affine(self.fc1, tf.cast(rows, dtype)))
-        hidden = tf.nn.relu(_affine(self.fc2, hidden))  # [R, D]
+        hidden = tf.nn.relu(_affine(self.fc2, hidden))  # [R, H]
         if training and self.rate > 0:
             mask, kept_fraction = self._dropout_mask(tf.shape(hidden), step)
             # Inverted dropout; the factor goes to the kernel, which is smaller than the rows.
@@ -65,7 +74,7 @@ class Stream(keras.layers.Layer):
         return tf.cast(hidden, tf.float32), tf.cast(tcam, tf.float32)
 
     def _dropout_mask(self, shape: tf.Tensor, step: Any) -> tuple[tf.Tensor, float]:
-        """Mask [R, D] bool and the fraction of True in it; it depends on (seed, step, replica, R, D) only.
+        """Mask [R, H] bool and the fraction of True in it; it depends on (seed, step, replica, R, H) only.
 
         A resumed run repeats it. 16 random bits decide on each value: half the bits of a uniform number, and less
         than half the time. The rate is rounded to 1 / 65536, and the fraction returned is exact.
@@ -93,24 +102,30 @@ def _affine(layer: keras.layers.Dense, rows: tf.Tensor, scale: float = 1.0) -> t
 
 @keras.utils.register_keras_serializable("tc3net")
 class FusedTcam(keras.layers.Layer):
-    """C^F = w^a * C^a + w^f * C^f with class-specific weights (Sec. 3.1), optionally filtered over time (Sec. 4.1).
+    """C^F = Σ w^m * C^m with class-specific weights (Sec. 3.1), optionally filtered over time (Sec. 4.1).
+
+    Of a single stream it is w * C: the weight stays, so that each class has its scale, as with several.
 
     Args:
+        streams: names of the streams m, in order.
         num_classes: C.
         temporal_conv: whether to learn the depthwise temporal filter (kernel 13, dilation 2, no bias).
         relu: whether a ReLU follows the filter.
         seed: of the filter's initial weights.
     """
 
-    def __init__(self, num_classes: int, temporal_conv: bool, relu: bool, seed: int, **kwargs: Any) -> None:
+    def __init__(
+        self, streams: Sequence[str], num_classes: int, temporal_conv: bool, relu: bool, seed: int, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self.stream_names = tuple(streams)
         self.num_classes, self.temporal_conv, self.relu, self.seed = num_classes, temporal_conv, relu, seed
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights: [C] per stream, and the filter [13, C]."""
         self.weights_by_stream = [
             self.add_weight(shape=(self.num_classes,), initializer="ones", name=name, trainable=True)
-            for name in ("weight_rgb", "weight_flow")
+            for name in (f"weight_{stream}" for stream in self.stream_names)
         ]
         if self.temporal_conv:
             # Glorot for a depthwise filter: each class has CONV_KERNEL inputs and outputs.
@@ -122,10 +137,10 @@ class FusedTcam(keras.layers.Layer):
         self.built = True
 
     def call(self, tcams: Sequence[tf.Tensor], row_ids: tf.Tensor) -> tf.Tensor:
-        """Two T-CAMs [R, C] -> fused T-CAM [R, C].
+        """T-CAMs [R, C] of the streams -> fused T-CAM [R, C].
 
         Args:
-            tcams: rgb and flow rows.
+            tcams: rows of each stream, in order.
             row_ids: [R] int64, the video of each row, ascending.
         """
         fused = tf.add_n([w * tcam for w, tcam in zip(self.weights_by_stream, tcams)])

@@ -48,7 +48,7 @@ class Rows(Protocol):
     """New rows of a stream."""
 
     def read(self) -> np.ndarray:
-        """What has come since the last call, [n, 2D] float32.
+        """What has come since the last call, [n, ΣD] float32.
 
         Raises:
             UserError: it cannot be used.
@@ -100,7 +100,7 @@ class StreamDetector:
         self._progress = [_Progress() for _ in classes]
 
     def push(self, rows: np.ndarray) -> Iterator[Found]:
-        """Takes new rows [n, 2D] and yields what they complete."""
+        """Takes new rows [n, ΣD] and yields what they complete."""
         kept = rows if self._rows is None else np.concatenate([self._rows, rows])
         first = self.segments + len(rows) - len(kept)  # segment of kept[0]
         self.segments += len(rows)
@@ -123,8 +123,11 @@ class StreamDetector:
     def _score(self, rows: np.ndarray, begin: int, complete_until: int) -> Iterator[Found]:
         """Scores the window that begins at segment `begin`, and yields its new detections that end early enough."""
         parts = self._scorer.with_streams(tf.RaggedTensor.from_row_lengths(rows, [len(rows)]))
-        names = {"tcam": "tcam_fused", "tcam_rgb": "tcam_rgb", "tcam_flow": "tcam_flow"}
-        tcams = {new: tf.RaggedTensor.from_row_lengths(parts[old], [len(rows)]) for old, new in names.items()}
+        tcams = {
+            name: tf.RaggedTensor.from_row_lengths(part, [len(rows)])
+            for name, part in parts.items()
+            if name.startswith("tcam_")
+        }
         columns = detect(mixed_tcam(tcams, self._detection), self._detection, self._scorer.top_k_divisor)
         label, score = columns["label"].numpy(), columns["score"].numpy()
         start, end = (begin + columns[name].numpy() / self._detection.upsampling for name in ("start_cell", "end_cell"))

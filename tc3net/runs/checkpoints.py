@@ -283,7 +283,7 @@ def check_shapes(path: str, model: ThreeCNet) -> dict[str, Any]:
         if found != expected:
             raise UserError(
                 f"{path}: variable {name} has shape {found}, the model of {model.num_classes} classes and "
-                f"{model.feature_dim} features per stream expects {expected}. The checkpoint was trained with other "
+                f"the streams {model.stream_sizes.words()} expects {expected}. The checkpoint was trained with other "
                 "classes, features or layers: give the run folder and the data set that belong together."
             )
     return stored

@@ -8,6 +8,7 @@ from typing import Any
 
 from tc3net.common.extensions import check_extensions
 from tc3net.data.sampling import InputConfig
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import recorded_signature
@@ -89,7 +90,7 @@ class RunInfo:
     Attributes:
         dataset: name of the data set.
         classes: class names, in the order of the model's outputs.
-        feature_dim: D of one stream.
+        streams: names and sizes of the streams.
         time_base: of the training features; used for videos that bring none of their own.
         model: architecture.
         detection: how this run turns scores into detections unless told otherwise.
@@ -104,7 +105,7 @@ class RunInfo:
 
     dataset: str
     classes: tuple[str, ...]
-    feature_dim: int
+    streams: Streams
     time_base: TimeBase
     model: ModelConfig
     detection: DetectionConfig
@@ -118,7 +119,7 @@ class RunInfo:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; what a run without extensions has nothing of is left out."""
-        found = {**asdict(self), "training": self.training.as_dict()}
+        found = {**asdict(self), "streams": self.streams.as_dict(), "training": self.training.as_dict()}
         for name in ("extensions", "heads"):
             if not found[name]:
                 del found[name]
@@ -134,6 +135,9 @@ class RunInfo:
         """
         parts: dict[str, Any] = dict(raw)
         parts["time_base"] = TimeBase(**parts["time_base"])
+        # Before streams had names there were always rgb and flow of one size.
+        old = parts.pop("feature_dim", None)
+        parts["streams"] = Streams.of(parts["streams"]) if old is None else Streams.pair(old)
         parts["model"] = ModelConfig(**parts["model"])
         parts["detection"] = DetectionConfig(**parts["detection"])
         parts["training"] = TrainingChoices.from_dict(parts["training"])

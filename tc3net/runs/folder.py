@@ -18,6 +18,7 @@ from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json, write_json
 from tc3net.data.schema import Manifest
+from tc3net.data.streams import Streams
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.runs.checkpoints import latest, restore_network
 from tc3net.runs.description import RunInfo, TrainingChoices
@@ -85,7 +86,7 @@ def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
     folder = Path(run_dir)
     if (folder / "run.json").is_file():
         earlier = load_run(folder)
-        for name in ("dataset", "classes", "feature_dim", "model", "heads", "training"):
+        for name in ("dataset", "classes", "streams", "model", "heads", "training"):
             found, wanted = _comparable(getattr(earlier, name)), _comparable(getattr(run, name))
             if found != wanted:
                 raise UserError(
@@ -104,6 +105,8 @@ def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
 def _comparable(value: Any) -> Any:
     """Choices by name, as they stand in the file."""
     if isinstance(value, TrainingChoices):
+        return value.as_dict()
+    if isinstance(value, Streams):
         return value.as_dict()
     return asdict(value) if isinstance(value, ModelConfig) else value
 
@@ -127,10 +130,10 @@ def check_same_classes(run_dir: str | Path, run: RunInfo, dataset_dir: str | Pat
             f"{run_dir} was trained on {_shorten(run.classes)}; {dataset_dir} has {_shorten(manifest.classes)}. "
             "Give the data set that the run was trained on, or one converted with the same class list."
         )
-    if run.feature_dim != manifest.feature_dim:
+    if run.streams != manifest.streams:
         raise UserError(
-            f"{run_dir} was trained on {run.feature_dim} features per stream; {dataset_dir} has "
-            f"{manifest.feature_dim}. Convert features of the same extractor."
+            f"{run_dir} was trained on the streams {run.streams.words()}; {dataset_dir} has "
+            f"{manifest.streams.words()}. Convert features of the same extractor, with the same --streams."
         )
 
 
@@ -149,7 +152,7 @@ def load_model(run_dir: str | Path, which: str, weights: str = "averaged") -> tu
         UserError: no run there, or no such checkpoint.
     """
     run = load_run(run_dir)
-    model = ThreeCNet(len(run.classes), run.feature_dim, run.model, heads=run.make_heads())
+    model = ThreeCNet(len(run.classes), run.streams, run.model, heads=run.make_heads())
     path = latest(Path(run_dir) / CHECKPOINTS[which])
     averaged = restore_network(path, model, weights)
     return model, run, f"{path} (averaged weights)" if averaged else path

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net.data import schema
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
-from tc3net.model import STREAMS
 
 _ITEM_BYTES = {"float32": 4, "float16": 2}
 
@@ -23,7 +23,7 @@ class Videos:
     """B videos of a request, checked.
 
     Attributes:
-        features: [B, (s), 2D] ragged float32.
+        features: [B, (s), ΣD] ragged float32.
         fps: [B] float64.
         frames_per_segment, stride_frames: [B] int64.
     """
@@ -64,25 +64,25 @@ def check_positive(name: str, values: tf.Tensor) -> tf.Operation:
     return require(~tf.reduce_any(bad), name + ": video {} has {}; expected a positive number.", _first(bad), values)
 
 
-def checked_rows(features: tf.Tensor, lengths: tf.Tensor, width: int) -> tf.RaggedTensor:
+def checked_rows(features: tf.Tensor, lengths: tf.Tensor, streams: Streams) -> tf.RaggedTensor:
     """The real rows of padded features.
 
     Args:
-        features: [B, T, 2D].
+        features: [B, T, ΣD].
         lengths: [B] int64.
-        width: 2D.
+        streams: of the model.
 
     Returns:
-        [B, (s), 2D] ragged; running it fails with INVALID_ARGUMENT for an empty batch, rows of another width, lengths
+        [B, (s), ΣD] ragged; running it fails with INVALID_ARGUMENT for an empty batch, rows of another width, lengths
         that are negative or beyond T, and NaN or Inf within the lengths. Rows beyond them are never looked at.
     """
-    shape = tf.shape(features, tf.int64)
+    shape, width = tf.shape(features, tf.int64), streams.width
     count, total = shape[0], shape[1]
     with tf.control_dependencies([
         require(count > 0, "features: no video found in the request (shape {}); send at least one.", shape),
         require(
             shape[2] == width,
-            f"features: rows of {{}} numbers found; expected {width}, rgb first, then flow, of the extractor that the "
+            f"features: rows of {{}} numbers found; expected {width} ({streams.words()}), of the extractor that the "
             "model was trained on.",
             shape[2],
         ),
@@ -120,19 +120,19 @@ def _finite(features: tf.RaggedTensor) -> tf.RaggedTensor:
         return features.with_flat_values(tf.identity(features.flat_values))
 
 
-def parsed_examples(examples: tf.Tensor, feature_dim: int, base: TimeBase) -> Videos:
+def parsed_examples(examples: tf.Tensor, streams: Streams, base: TimeBase) -> Videos:
     """Videos of serialized Examples, as `data_prep` writes them; labels and instances are not read.
 
     Args:
         examples: [B] string.
-        feature_dim: D of one stream.
+        streams: of the model.
         base: what stands where an Example leaves out its fps, frames per segment or stride.
 
     Returns:
         The videos; running it fails with INVALID_ARGUMENT for an empty batch, something that is no such Example,
         another number of features, a time base that is not positive, and NaN or Inf.
     """
-    keys = ("video/id", "video/features/rgb", "video/features/flow", "video/features/dtype")
+    keys = ("video/id", "video/features/dtype", *(f"video/features/{name}" for name in streams.names))
     spec = {key: tf.io.FixedLenFeature([], tf.string) for key in keys}
     spec["video/num_segments"] = tf.io.FixedLenFeature([], tf.int64)
     spec["video/fps"] = tf.io.FixedLenFeature([], tf.string, np.asarray(base.fps, "<f8").tobytes())
@@ -149,7 +149,6 @@ def parsed_examples(examples: tf.Tensor, feature_dim: int, base: TimeBase) -> Vi
     names, dtype, rows = (record[f"video/{key}"] for key in ("id", "features/dtype", "num_segments"))
     known = tf.reduce_any([tf.equal(dtype, name) for name in schema.FEATURE_DTYPES], axis=0)
     item_bytes = tf.where(tf.equal(dtype, "float16"), _ITEM_BYTES["float16"], _ITEM_BYTES["float32"])
-    expected = rows * feature_dim * tf.cast(item_bytes, tf.int64)
 
     def bad(wrong: tf.Tensor, template: str, *columns: tf.Tensor) -> tf.Operation:
         at = tf.minimum(_first(wrong), tf.maximum(count - 1, 0))
@@ -161,20 +160,21 @@ def parsed_examples(examples: tf.Tensor, feature_dim: int, base: TimeBase) -> Vi
         bad(rows < 0, "{} segments.", rows),
         bad(tf.strings.length(record["video/fps"]) != 8, "video/fps is not one float64 (8 bytes)."),
     ]
-    for stream in STREAMS:
+    for stream, dim in streams.sizes:
+        expected = rows * dim * tf.cast(item_bytes, tf.int64)
         found = tf.cast(tf.strings.length(record[f"video/features/{stream}"]), tf.int64)
-        template = f"{stream} features of {{}} bytes; expected {{}}, {{}} segments of {feature_dim} numbers."
+        template = f"{stream} features of {{}} bytes; expected {{}}, {{}} segments of {dim} numbers."
         checks.append(bad(found != expected, template, found, expected, rows))
     with tf.control_dependencies(checks):
         fps = tf.reshape(tf.io.decode_raw(record["video/fps"], tf.float64), [-1])
-        raw = [tf.identity(record[f"video/features/{stream}"]) for stream in STREAMS]
+        raw = [tf.identity(record[f"video/features/{stream}"]) for stream in streams.names]
     frames, stride = record["video/frames_per_segment"], record["video/stride_frames"]
     with tf.control_dependencies([
         check_positive("video/fps", fps),
         check_positive("video/frames_per_segment", frames),
         check_positive("video/stride_frames", stride),
     ]):  # fmt: skip
-        features = joined([_decoded(part, dtype, rows, feature_dim) for part in raw])
+        features = joined([_decoded(part, dtype, rows, dim) for part, (_, dim) in zip(raw, streams.sizes)])
     return Videos(_finite(features), fps, frames, stride)
 
 
@@ -206,5 +206,5 @@ def _decoded(raw: tf.Tensor, dtype: tf.Tensor, rows: tf.Tensor, feature_dim: int
 
 
 def joined(streams: Sequence[tf.RaggedTensor]) -> tf.RaggedTensor:
-    """2 x [B, (s), D] -> [B, (s), 2D], all of the same lengths."""
+    """[B, (s), D] of each stream -> [B, (s), ΣD], all of the same lengths."""
     return streams[0].with_flat_values(tf.concat([stream.flat_values for stream in streams], axis=1))

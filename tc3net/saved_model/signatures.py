@@ -18,7 +18,7 @@ from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase, boundary_seconds
 from tc3net.detection import DetectionConfig, detect, mixed_tcam, video_scores
 from tc3net.inference.scorer import pooled_top_k
-from tc3net.model import STREAMS, ThreeCNet
+from tc3net.model import ThreeCNet
 from tc3net.saved_model.request_checks import (
     Videos,
     check_per_video,
@@ -78,7 +78,7 @@ class Service:
 
     def signatures(self) -> dict[str, tuple[Callable[..., Tensors], list[tf.TensorSpec]]]:
         """Function and input specs by signature name, the default one first; `docs/export.md` describes them."""
-        width = 2 * self.model.feature_dim
+        streams, width = self.model.stream_sizes, self.model.stream_sizes.width
         dense = [
             tf.TensorSpec([None, None, width], tf.float32, name="features"),
             tf.TensorSpec([None], tf.int64, name="lengths"),
@@ -87,7 +87,7 @@ class Service:
         def untimed(features: tf.Tensor, lengths: tf.Tensor) -> Videos:
             base, count = self.base, tf.shape(features)[:1]
             return Videos(
-                checked_rows(features, lengths, width),
+                checked_rows(features, lengths, streams),
                 tf.fill(count, tf.constant(base.fps, tf.float64)),
                 tf.fill(count, tf.constant(base.frames_per_segment, tf.int64)),
                 tf.fill(count, tf.constant(base.stride_frames, tf.int64)),
@@ -108,15 +108,28 @@ class Service:
             return self._localize(timed, tf.shape(features, tf.int64)[1])
 
         def serve_examples(examples: tf.Tensor) -> Tensors:
-            videos = parsed_examples(examples, self.model.feature_dim, self.base)
+            videos = parsed_examples(examples, streams, self.base)
             return self._localize(videos, videos.features.bounding_shape(axis=1))
 
         def serve_embeddings(features: tf.Tensor, lengths: tf.Tensor) -> Tensors:
             rows, total = untimed(features, lengths).features, tf.shape(features, tf.int64)[1]
             outputs = self.model(rows, training=False)
             return {
-                f"embedding_{stream}": _with_rows(outputs[f"features_{stream}"].to_tensor(), total)
-                for stream in STREAMS
+                f"embedding_{name}": _with_rows(outputs[f"features_{name}"].to_tensor(), total)
+                for name in streams.names
+            }
+
+        def serve_streams(stream_ids: tf.Tensor) -> Tensors:
+            everything = tf.reduce_all(stream_ids < 0)
+            wrong = ~everything & tf.reduce_any((stream_ids < 0) | (stream_ids >= len(streams)))
+            template = f"stream_ids: {{}} found; expected ids from 0 to {len(streams) - 1}, or -1 for all."
+            with tf.control_dependencies([require(~wrong, template, stream_ids)]):
+                every = tf.range(len(streams), dtype=tf.int64)
+                ids = tf.cond(everything, lambda: every, lambda: tf.identity(stream_ids))
+            names, sizes = zip(*streams.sizes)
+            return {
+                "stream_names": tf.gather(tf.constant(names), ids),
+                "stream_sizes": tf.gather(tf.constant(sizes, tf.int64), ids),
             }
 
         def serve_names(class_ids: tf.Tensor) -> Tensors:
@@ -136,6 +149,7 @@ class Service:
             "examples": (serve_examples, [tf.TensorSpec([None], tf.string, name="examples")]),
             "embed": (serve_embeddings, dense),
             "class_names": (serve_names, [tf.TensorSpec([None], tf.int64, name="class_ids")]),
+            "streams": (serve_streams, [tf.TensorSpec([None], tf.int64, name="stream_ids")]),
         }
 
     def _localize(self, videos: Videos, total: tf.Tensor) -> Tensors:
@@ -171,7 +185,7 @@ class Service:
             enable_large_batch_splitting=False,  # variants cannot be split
         )
         def one_pass(rows: tf.Tensor, fps: tf.Tensor, frames: tf.Tensor, stride: tf.Tensor) -> Tensors:
-            return self._localized(_from_variant(rows, 2 * self.model.feature_dim), fps, frames, stride)
+            return self._localized(_from_variant(rows, self.model.stream_sizes.width), fps, frames, stride)
 
         return tf.cond(
             2 * videos.features.nrows() <= config.max_batch_videos,
@@ -187,14 +201,14 @@ class Service:
         def localized(features: tf.RaggedTensor, fps: tf.Tensor, frames: tf.Tensor, stride: tf.Tensor) -> Tensors:
             outputs = self.model(features, training=False)
             columns = detect(mixed_tcam(outputs, self.detection), self.detection, self.top_k_divisor)
-            videos = Videos(features, fps, frames, stride)
+            videos, names = Videos(features, fps, frames, stride), self.model.stream_sizes.names
             return {
-                "video_scores": video_scores(pooled_top_k(outputs, self.top_k_divisor), self.detection),
+                "video_scores": video_scores(pooled_top_k(outputs, names, self.top_k_divisor), self.detection),
                 "tcam": outputs["tcam_fused"].to_tensor(),
                 **pack_detections(columns, videos, self.max_detections, self.detection.upsampling),
             }
 
-        rows = tf.RaggedTensorSpec([None, None, 2 * self.model.feature_dim], tf.float32, ragged_rank=1)
+        rows = tf.RaggedTensorSpec([None, None, self.model.stream_sizes.width], tf.float32, ragged_rank=1)
         columns = [tf.TensorSpec([None], dtype) for dtype in (tf.float64, tf.int64, tf.int64)]
         return tf.function(localized, input_signature=[rows, *columns], autograph=False)
 

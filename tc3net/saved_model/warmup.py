@@ -13,22 +13,23 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net.data.schema import VideoExample, encode
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
 
 PATH = "assets.extra/tf_serving_warmup_requests"
 _SEGMENTS = (16, 300)
 
 
-def requests(feature_dim: int, base: TimeBase) -> Iterable[tuple[str, dict[str, np.ndarray]]]:
+def requests(streams: Streams, base: TimeBase) -> Iterable[tuple[str, dict[str, np.ndarray]]]:
     """Signature and inputs of each warm-up request: short and long videos, one and several.
 
     Args:
-        feature_dim: D of one stream.
+        streams: of the model.
         base: time base.
     """
     rng = np.random.default_rng(0)
     for segments, videos in zip(_SEGMENTS, (4, 1)):
-        features = rng.random((videos, segments, 2 * feature_dim), dtype=np.float32)
+        features = rng.random((videos, segments, streams.width), dtype=np.float32)
         inputs: dict[str, np.ndarray] = {"features": features, "lengths": np.full(videos, segments, np.int64)}
         times: dict[str, np.ndarray] = {
             "fps": np.full(videos, base.fps, np.float32),
@@ -39,7 +40,7 @@ def requests(feature_dim: int, base: TimeBase) -> Iterable[tuple[str, dict[str, 
         yield "embed", inputs
         example = encode(
             VideoExample(
-                video_id="warm-up", subset="", rgb=features[0, :, :feature_dim], flow=features[0, :, feature_dim:],
+                video_id="warm-up", subset="", features=streams.split(features[0]),
                 labels=(), counts=(), counts_known=(), instances_known=False, instance_start_s=(), instance_end_s=(),
                 instance_label=(), ambiguous_start_s=(), ambiguous_end_s=(), duration_s=base.duration_s(segments),
                 time_base=base,
@@ -47,21 +48,22 @@ def requests(feature_dim: int, base: TimeBase) -> Iterable[tuple[str, dict[str, 
         )  # fmt: skip
         yield "examples", {"examples": np.array([example] * videos, object)}
     yield "class_names", {"class_ids": np.zeros(1, np.int64)}
+    yield "streams", {"stream_ids": np.full(1, -1, np.int64)}
 
 
-def write_warmup(version_dir: Path, model_name: str, feature_dim: int, base: TimeBase) -> None:
+def write_warmup(version_dir: Path, model_name: str, streams: Streams, base: TimeBase) -> None:
     """Writes the warm-up requests of an exported version.
 
     Args:
         version_dir: folder of the SavedModel.
         model_name: name under which it is served.
-        feature_dim: D of one stream.
+        streams: of the model.
         base: time base.
     """
     path = version_dir / PATH
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, inputs in requests(feature_dim, base):
+        for signature, inputs in requests(streams, base):
             writer.write(_prediction_log(model_name, signature, inputs))
 
 

@@ -6,13 +6,12 @@
 From Python:
 
     with Client("localhost:8500") as client:
-        detections = client.localize(features)  # [segments, 2D], rgb first
+        detections = client.localize(features)  # [segments, ΣD], the streams side by side (rgb, then flow)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -22,9 +21,10 @@ from tc3net.common import config as config_module
 from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
-from tc3net.intervals.columns import Detections
+from tc3net.data.streams import Streams
 from tc3net.intervals.detections_json import save_detections
 from tc3net.prediction.feature_files import FeatureFiles, FileChoices, read_videos
+from tc3net.serving.answers import Detection, Embedding, as_columns
 from tc3net.serving.calls import (
     AVAILABLE,
     CallFailed,
@@ -42,24 +42,6 @@ FLAGS = flags.FLAGS
 T = TypeVar("T")
 # What is asked for: without the T-CAM, which is most of an answer.
 _OUTPUTS = ("video_scores", "detection_segments", "detection_classes", "detection_scores", "num_detections")
-
-
-@dataclass(frozen=True)
-class Detection:
-    """One detected instance, in seconds."""
-
-    class_name: str
-    start_s: float
-    end_s: float
-    score: float
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """Learned features of one video per segment: [s, E] float32 of each stream."""
-
-    rgb: np.ndarray
-    flow: np.ndarray
 
 
 def _connect(config: ClientConfig) -> Transport:
@@ -108,6 +90,7 @@ class Client:
         )
         self._transport = _connect(self.config)
         self._names: dict[int, tuple[str, ...]] = {}  # by model version; a version's never change
+        self._streams: Streams | None = None
 
     def __enter__(self) -> Client:
         return self
@@ -123,7 +106,7 @@ class Client:
         """Detections of one video, best first.
 
         Args:
-            features: [s, 2D], rgb first.
+            features: [s, ΣD], the streams side by side.
             fps: frames per second they were extracted at; default: the model's.
             stride: frames from one row to the next; default: the model's.
 
@@ -139,7 +122,7 @@ class Client:
         """Detections of several videos, in their order; in one request, or as few as their size allows.
 
         Args:
-            videos: features [s, 2D] of each, of any lengths.
+            videos: features [s, ΣD] of each, of any lengths.
             fps, stride: as for `localize`, of all of them.
 
         Raises:
@@ -155,16 +138,17 @@ class Client:
         """The learned features of one video (x in Sec. 3.1), [s, E] per stream.
 
         Args:
-            features: [s, 2D], rgb first.
+            features: [s, ΣD], the streams side by side.
 
         Raises:
             UserError, ServingError: as for `localize`.
         """
         checked = checked_features(features, "features")
         inputs = as_tensors(checked)
-        names = ("embedding_rgb", "embedding_flow")
-        reply = self._ask(lambda deadline: self._predict("embed", inputs, names, deadline), _size([checked]))
-        return Embedding(*(reply.outputs[name][0] for name in names))
+        names = {name: f"embedding_{name}" for name in self.streams().names}
+        outputs = tuple(names.values())
+        reply = self._ask(lambda deadline: self._predict("embed", inputs, outputs, deadline), _size([checked]))
+        return Embedding({name: reply.outputs[output][0] for name, output in names.items()})
 
     def health(self) -> dict[int, str]:
         """State (LOADING, AVAILABLE, ...) by version; of the asked version alone where there is one. One attempt.
@@ -182,15 +166,39 @@ class Client:
             return False
 
     def feature_width(self) -> int:
-        """2D, the width of the features that the model was exported for.
+        """ΣD, the width of the features that the model was exported for.
 
         Raises:
             ServingError: the server refused or did not answer.
         """
         return self._ask(self._transport.feature_width, "signature of the model")
 
+    def streams(self) -> Streams:
+        """Names and sizes of the model's streams, asked once: another model behind the address needs another client.
+
+        Raises:
+            ServingError: the server refused or did not answer.
+        """
+        if self._streams is None:
+            self._streams = self._ask(self._stream_sizes, "streams of the model")
+        return self._streams
+
+    def _stream_sizes(self, deadline: Deadline) -> Streams:
+        outputs = ("stream_names", "stream_sizes")
+        try:
+            reply = self._predict("streams", {"stream_ids": np.full(1, -1, np.int64)}, outputs, deadline)
+        except CallFailed as failure:
+            if failure.may_pass or "streams" not in failure.details:
+                raise
+            # A model that was exported before streams had names: rgb and flow of one size.
+            return Streams.pair(self._transport.feature_width(deadline) // 2)
+        names, sizes = (reply.outputs[name] for name in outputs)
+        texts = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+        return Streams(tuple(zip(texts, map(int, sizes))))
+
     def _localize(self, videos: Sequence[np.ndarray], fps: float | None, stride: int | None) -> list[list[Detection]]:
-        signature, inputs = request(videos, fps, stride, tensors=self.config.transport == "grpc")
+        tensors = self.config.transport == "grpc"
+        signature, inputs = request(videos, fps, stride, tensors=tensors, streams=self.streams)
 
         def once(deadline: Deadline) -> tuple[Reply, tuple[str, ...]]:
             reply = self._predict(signature, inputs, _OUTPUTS, deadline)
@@ -253,19 +261,6 @@ def register_flags() -> None:
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
 
-def _columns(found: Mapping[str, Sequence[Detection]]) -> tuple[Detections, tuple[str, ...]]:
-    """Detections by video as columns, and the class names that their labels index."""
-    classes = tuple(sorted({one.class_name for detections in found.values() for one in detections}))
-    rows = [
-        (video, classes.index(one.class_name), one.start_s, one.end_s, one.score)
-        for video, detections in enumerate(found.values())
-        for one in detections
-    ]
-    columns = np.array(rows, np.float64).reshape(-1, 5).T
-    video, label = columns[:2].astype(np.int64)
-    return Detections(tuple(found), video, label, *columns[2:]), classes
-
-
 def main(argv: Sequence[str]) -> None:
     """Tells the state of the served model, or asks it for the detections of the files."""
     del argv
@@ -289,7 +284,7 @@ def main(argv: Sequence[str]) -> None:
         for one in detections[:5]:
             print(f"  {one.class_name:24s} {one.start_s:8.2f} s to {one.end_s:8.2f} s   score {one.score:.3f}")
     if FLAGS.output:
-        save_detections(FLAGS.output, *_columns(found))
+        save_detections(FLAGS.output, *as_columns(found))
         print(f"\nWritten to {FLAGS.output}")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from data_prep.features.rows import check_finite
 from tc3net.common.errors import UserError
 from tc3net.data.schema import encode_request
+from tc3net.data.streams import Streams
 
 # A protocol buffer message, hence a request, holds less than 2 GiB; what is kept free is for names and shapes.
 MAX_REQUEST_BYTES = 2**31 - 2**16
@@ -20,7 +21,7 @@ def checked_features(features: np.ndarray, name: str) -> np.ndarray:
     """Features of one video as they travel: float16 stays, everything else becomes float32.
 
     Args:
-        features: [s, 2D], rgb first, any real number type.
+        features: [s, ΣD], the streams side by side, any real number type.
         name: what to call them in a message.
 
     Raises:
@@ -30,10 +31,10 @@ def checked_features(features: np.ndarray, name: str) -> np.ndarray:
     array = np.asarray(features)
     if array.dtype.kind not in "fiu":
         raise UserError(f"{name}: array of {array.dtype} found, real numbers expected. Convert it to float32.")
-    if array.ndim != 2 or array.shape[1] == 0 or array.shape[1] % 2:
+    if array.ndim != 2 or array.shape[1] == 0:
         raise UserError(
-            f"{name}: array of shape {list(array.shape)} found, [segments, 2D] expected: one row per segment, rgb "
-            "first, then flow. Pass one video, with both streams side by side."
+            f"{name}: array of shape {list(array.shape)} found, [segments, ΣD] expected: one row per segment, the "
+            "streams side by side (rgb first, then flow). Pass one video, with all of its streams."
         )
     if len(array) == 0:
         raise UserError(f"{name}: no segments found, 1 or more expected. Leave the video out, or extract it again.")
@@ -51,7 +52,12 @@ def checked_features(features: np.ndarray, name: str) -> np.ndarray:
 
 
 def request(
-    videos: Sequence[np.ndarray], fps: float | None, stride: int | None, *, tensors: bool
+    videos: Sequence[np.ndarray],
+    fps: float | None,
+    stride: int | None,
+    *,
+    tensors: bool,
+    streams: Callable[[], Streams],
 ) -> tuple[str, dict[str, np.ndarray | Sequence[bytes]]]:
     """The signature to call for detections, and its inputs.
 
@@ -62,6 +68,7 @@ def request(
         videos: checked features.
         fps, stride: time base of all of them; None is the model's own.
         tensors: whether the transport sends tensors as they are.
+        streams: gives those of the model, which records need.
 
     Raises:
         UserError: an impossible time base.
@@ -72,7 +79,8 @@ def request(
             raise UserError(f"{name} is {value}; expected {kind}.")
     whole_or_none = (fps is None) == (stride is None)
     if not (tensors and whole_or_none and len(videos) == 1 and videos[0].dtype == np.float32):
-        return "examples", {"examples": [_record(features, fps, stride) for features in videos]}
+        sizes = streams()
+        return "examples", {"examples": [_record(features, sizes, fps, stride) for features in videos]}
     (features,) = videos
     inputs = as_tensors(features)
     if fps is None:
@@ -81,13 +89,17 @@ def request(
 
 
 def as_tensors(features: np.ndarray) -> dict[str, np.ndarray | Sequence[bytes]]:
-    """Checked features as a batch of one video: `features` [1, s, 2D] and `lengths` [1]."""
+    """Checked features as a batch of one video: `features` [1, s, ΣD] and `lengths` [1]."""
     return {"features": features[None].astype(np.float32, copy=False), "lengths": np.array([len(features)], np.int64)}
 
 
-def _record(features: np.ndarray, fps: float | None, stride: int | None) -> bytes:
-    rgb, flow = np.split(features, 2, axis=1)
-    return encode_request("request", rgb, flow, fps=fps, stride_frames=stride)
+def _record(features: np.ndarray, streams: Streams, fps: float | None, stride: int | None) -> bytes:
+    if features.shape[1] != streams.width:
+        raise UserError(
+            f"features: rows of {features.shape[1]} numbers found; expected {streams.width} ({streams.words()}), of "
+            "the extractor that the model was trained on."
+        )
+    return encode_request("request", streams.split(features), fps=fps, stride_frames=stride)
 
 
 def groups(videos: Sequence[np.ndarray]) -> Iterator[slice]:

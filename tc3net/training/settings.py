@@ -99,9 +99,7 @@ class Settings:
 
     def make_model(self, manifest: Manifest) -> ThreeCNet:
         """The compiled model; call inside the strategy's scope."""
-        model = ThreeCNet(
-            len(manifest.classes), manifest.feature_dim, self.model, seed=self.inputs.seed, heads=self.heads
-        )
+        model = ThreeCNet(len(manifest.classes), manifest.streams, self.model, seed=self.inputs.seed, heads=self.heads)
         config = self.optimizer
         rate = make_schedule(self.schedule, config.learning_rate, self.trainer.iterations)
         model.compile(
@@ -138,7 +136,7 @@ class Settings:
         return RunInfo(
             dataset=manifest.title,
             classes=manifest.classes,
-            feature_dim=manifest.feature_dim,
+            streams=manifest.streams,
             time_base=manifest.time_base,
             model=self.model,
             detection=self.detection,

@@ -103,7 +103,7 @@ def test_the_run_is_evaluated_exported_and_used_without_its_module(user: Path, r
     command(user, "tc3net.export", EXTENSIONS, f"--run_dir={run}", "--export_dir=export")
     served = tf.saved_model.load(str(user / "export" / "tc3net" / "1")).signatures["serving_default"]
     video = make_video(0, "test", 3)
-    features = tf.constant(np.concatenate([video.rgb, video.flow], axis=1)[np.newaxis])
+    features = tf.constant(np.concatenate(list(video.features.values()), axis=1)[np.newaxis])
     found = served(features=features, lengths=tf.constant([3], tf.int64))
     np.testing.assert_allclose(found["tcam"][0, :3], scores["tcam"][:3], rtol=1e-5, atol=1e-6)
 

@@ -54,10 +54,10 @@ def test_batches_are_the_same_as_from_disk(dataset_dir: Path, cache: str, batche
 
 def test_float16_features_stay_float16_in_memory(tmp_path: Path) -> None:
     made = [make_video(i, "validation", 5 + i) for i in range(4)]
-    videos = [replace(v, rgb=v.rgb.astype(np.float16), flow=v.flow.astype(np.float16)) for v in made]
+    videos = [replace(v, features={n: f.astype(np.float16) for n, f in v.features.items()}) for v in made]
     folder = write_dataset(tmp_path / "half", {"validation": videos})
     read, cached = source(folder, "none"), source(folder, "device")
-    assert cached.bytes == sum(len(v.rgb) * 2 * 4 * 2 for v in videos) and read.bytes == 0
+    assert cached.bytes == sum(len(v.features["rgb"]) * 2 * 4 * 2 for v in videos) and read.bytes == 0
     for one, other in zip(read.batches(0, 1).take(3), cached.batches(0, 1).take(3)):
         assert_same(one, cached.fill(other))
 

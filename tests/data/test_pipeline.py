@@ -196,14 +196,14 @@ def test_features_are_the_stored_rows_rgb_then_flow(tmp_path: Path, dtype: str) 
     videos = []
     for index, length in enumerate(LENGTHS[:6]):
         video = make_video(index, "validation", length)
-        videos.append(replace(video, rgb=video.rgb.astype(dtype), flow=video.flow.astype(dtype)))
+        videos.append(replace(video, features={n: f.astype(dtype) for n, f in video.features.items()}))
     split = open_split(write_dataset(tmp_path / "data", {"validation": videos}), "validation")
     for batch in batches(split, InputConfig(batch_size=6, crop_segments=4), 2):
         assert batch["features"].dtype == tf.float32
         assert batch["features"].shape[-1] == 2 * FEATURE_DIM
         for features, row in zip(batch["features"], rows(batch)):
             video = videos[row.video]
-            expected = np.concatenate([video.rgb, video.flow], axis=1)[row.start : row.start + row.count]
+            expected = np.concatenate(list(video.features.values()), axis=1)[row.start : row.start + row.count]
             np.testing.assert_array_equal(features, expected.astype(np.float32))
 
 
@@ -328,7 +328,7 @@ def test_evaluation_shows_every_video_whole_in_order_and_exactly(
         video = make_video(index, subset, LENGTHS[index])
         assert batch == index // batch_size
         assert columns["id"].decode() == video.video_id
-        np.testing.assert_array_equal(columns["features"], np.concatenate([video.rgb, video.flow], axis=1))
+        np.testing.assert_array_equal(columns["features"], np.concatenate(list(video.features.values()), axis=1))
         assert np.flatnonzero(columns["labels"]).tolist() == video.labels
         assert columns["labels"].shape == (len(CLASSES),)
         for name, expected in [
@@ -354,11 +354,13 @@ def test_evaluation_of_float16_features_and_videos_without_anything(tmp_path: Pa
     for index in range(3):
         video = make_video(index, "test", 4 + index)
         videos.append(
-            replace(video, rgb=video.rgb.astype("f2"), flow=video.flow.astype("f2"), instances_known=False, **nothing)
+            replace(
+                video, features={n: f.astype("f2") for n, f in video.features.items()}, instances_known=False, **nothing
+            )
         )
     found = list(evaluated(write_dataset(tmp_path / "data", {"test": videos}), "test", 2))
     for (_, columns), video in itertools.zip_longest(found, videos):
-        expected = np.concatenate([video.rgb, video.flow], axis=1).astype(np.float32)
+        expected = np.concatenate(list(video.features.values()), axis=1).astype(np.float32)
         np.testing.assert_array_equal(columns["features"], expected)
         assert not columns["labels"].any()
         assert not columns["instances_known"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tc3net.common.errors import UserError
 from tc3net.data import schema
+from tc3net.data.streams import RGB_FLOW, Streams
 from tc3net.data.timebase import TimeBase
 from tests.support.data import make_video
 
@@ -22,7 +23,7 @@ TIMES = st.lists(st.floats(0, 1e5), max_size=4)
 
 
 def parse(video: schema.VideoExample) -> dict[str, Any]:
-    return {key: value.numpy() for key, value in schema.parse(tf.constant(schema.encode(video))).items()}
+    return {key: value.numpy() for key, value in schema.parse(tf.constant(schema.encode(video)), RGB_FLOW).items()}
 
 
 def decoded(parsed: dict[str, Any], stream: str, dtype: str, dim: int) -> np.ndarray:
@@ -35,7 +36,7 @@ def test_features_come_back_bit_for_bit(dtype: str) -> None:
     special = np.array([[0.0, -0.0, 1e-7, -65504.0]])  # 1e-7 is subnormal in float16, 65504 its largest value
     rgb = np.concatenate([special, rng.normal(size=(6, 4))]).astype(dtype)
     flow = rng.normal(size=(7, 4)).astype(dtype)
-    parsed = parse(replace(make_video(1, "test", 7), rgb=rgb, flow=flow))
+    parsed = parse(replace(make_video(1, "test", 7), features={"rgb": rgb, "flow": flow}))
     assert parsed["num_segments"] == 7
     for stream, features in (("rgb", rgb), ("flow", flow)):
         assert parsed[f"features/{stream}"] == features.tobytes()
@@ -46,7 +47,8 @@ def test_features_come_back_bit_for_bit(dtype: str) -> None:
 
 def test_the_memory_layout_of_the_features_does_not_matter() -> None:
     video = make_video(3, "test", 5)
-    big_endian = replace(video, rgb=video.rgb.astype(">f4"), flow=np.asfortranarray(video.flow))
+    rgb, flow = video.features.values()
+    big_endian = replace(video, features={"rgb": rgb.astype(">f4"), "flow": np.asfortranarray(flow)})
     assert schema.encode(big_endian) == schema.encode(video)
 
 
@@ -138,7 +140,7 @@ MANIFEST = schema.Manifest(
     name="Prüfdaten",
     classes=("Jump", "Köpfen", "Run"),
     counted_classes=("Jump",),
-    feature_dim=5,
+    streams=Streams.of({"rgb": 5, "audio": 3}),
     feature_dtype="float16",
     time_base=TimeBase(29.97, 16, 8),
     splits={
@@ -175,13 +177,13 @@ def assert_refused(path: Path) -> None:
     assert "onvert" in str(error.value) or "Write the file again" in str(error.value)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_an_unknown_schema_version_is_refused(tmp_path: Path, version: Any) -> None:
     assert_refused(rewrite(tmp_path, schema_version=version))
 
 
 @pytest.mark.parametrize(
-    "name", ["name", "classes", "counted_classes", "feature_dim", "feature_dtype", "time_base", "splits"]
+    "name", ["name", "classes", "counted_classes", "streams", "feature_dtype", "time_base", "splits"]
 )
 def test_a_missing_field_is_refused(tmp_path: Path, name: str) -> None:
     assert_refused(rewrite(tmp_path, **{name: None}))

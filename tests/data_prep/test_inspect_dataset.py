@@ -19,6 +19,7 @@ from data_prep.inspection.verify import verify
 from tc3net.common.errors import UserError
 from tc3net.common.files import sha256_of
 from tc3net.data import schema
+from tc3net.data.streams import RGB_FLOW, Streams
 from tc3net.data.timebase import TimeBase
 
 CLASSES = ("Jump", "Run", "Throw")
@@ -29,7 +30,7 @@ def example(index: int, subset: str = "training", **changes) -> schema.VideoExam
     """A video with two instances of Run and one of Jump, of which Throw's number is unknown."""
     features = np.random.default_rng(index).normal(size=(2, 10, DIM)).astype(np.float32)
     good = schema.VideoExample(
-        video_id=f"{subset}_{index}", subset=subset, rgb=features[0], flow=features[1],
+        video_id=f"{subset}_{index}", subset=subset, features=dict(zip(RGB_FLOW, features)),
         labels=[0, 1, 2], counts=[1, 2, 0], counts_known=[True, True, False], instances_known=True,
         instance_start_s=[0.5, 1.0, 3.0], instance_end_s=[1.5, 2.0, 4.0], instance_label=[0, 1, 1],
         ambiguous_start_s=[5.0], ambiguous_end_s=[6.0], duration_s=6.4, time_base=TimeBase(),
@@ -52,8 +53,10 @@ def write(folder: Path, videos: list[schema.VideoExample], **changes) -> Path:
             shards.append(
                 schema.Shard(path.name, len(members[start : start + 2]), path.stat().st_size, sha256_of(path))
             )
-        splits[subset] = schema.SplitInfo(len(members), sum(len(video.rgb) for video in members), tuple(shards))
-    manifest = schema.Manifest("Test", CLASSES, CLASSES[:2], DIM, "float32", TimeBase(), splits, converter_version="1")
+        splits[subset] = schema.SplitInfo(len(members), 10 * len(members), tuple(shards))
+    manifest = schema.Manifest(
+        "Test", CLASSES, CLASSES[:2], Streams.pair(DIM), "float32", TimeBase(), splits, converter_version="1"
+    )
     schema.save_manifest(folder, replace(manifest, **changes))
     return folder
 
@@ -88,10 +91,10 @@ def test_an_intact_data_set_passes_and_is_described(good):
 
 
 def test_float16_is_read_as_it_was_stored(tmp_path):
-    half = [replace(v, rgb=v.rgb.astype(np.float16), flow=v.flow.astype(np.float16)) for v in GOOD]
+    half = [replace(v, features={n: f.astype(np.float16) for n, f in v.features.items()}) for v in GOOD]
     assert errors(write(tmp_path / "half", half, feature_dtype="float16")) == []
     found = verify(tmp_path / "half").findings.features["test_3"]
-    assert found.largest == float(max(np.abs(half[3].rgb).max(), np.abs(half[3].flow).max()))
+    assert found.largest == float(max(np.abs(half[3].features["rgb"]).max(), np.abs(half[3].features["flow"]).max()))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -236,13 +239,17 @@ def test_something_else_than_records_is_found(good):
 
 
 def test_the_rules_of_raw_inputs_hold_for_records_too(tmp_path):
-    bad = example(1).rgb.copy()
+    bad = example(1).features["rgb"].copy()
     bad[4, 2] = np.nan
-    zero = example(2).rgb.copy()
+    zero = example(2).features["rgb"].copy()
     zero[7] = 0
+
+    def of(index: int, rgb: np.ndarray) -> schema.VideoExample:
+        return example(index, features={**example(index).features, "rgb": rgb})
+
     late = {"instance_start_s": [0.5, 1.0, 9.0], "instance_end_s": [1.5, 2.0, 9.5], "counts": [1, 1, 0]}
     twin = example(3, "test", video_id="test_0")
-    videos = [example(0), example(1, rgb=bad), example(2, rgb=zero), example(3), twin, example(4, **late)]
+    videos = [example(0), of(1, bad), of(2, zero), example(3), twin, example(4, **late)]
     folder = write(tmp_path / "d", [*videos, example(5, video_id="training_0")])
     problems = inspect_dataset(folder).problems
     assert {(problem.video_id, problem.rule) for problem in problems if problem.rule != "labels_differ"} == {

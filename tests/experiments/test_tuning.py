@@ -10,6 +10,7 @@ import pytest
 
 from tc3net.common.errors import UserError
 from tc3net.data.split import open_split
+from tc3net.data.streams import RGB_FLOW
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.evaluation import evaluate_localization
 from tc3net.experiments.tuning import SPACE, Objective, Trial, changed_settings, gain, open_axes, search
@@ -41,8 +42,8 @@ def test_the_space_starts_at_the_papers_rule_and_holds_valid_settings() -> None:
 
 
 def test_fixed_settings_and_missing_streams_close_their_axes() -> None:
-    assert set(open_axes((), streams=True)) == set(SPACE)
-    assert set(SPACE) - set(open_axes(("nms_sigma", "max_classes"), streams=False)) == {"streams", "classes", "nms"}
+    assert set(open_axes((), RGB_FLOW)) == set(SPACE)
+    assert set(SPACE) - set(open_axes(("nms_sigma", "max_classes"), ())) == {"streams", "classes", "nms"}
 
 
 def trial(value: float, without: list[float], config: DetectionConfig = PAPER) -> Trial:
@@ -119,7 +120,7 @@ def test_several_files_count_equally(scores: RawScores) -> None:
 
 
 def test_tuning_on_noisy_scores_finds_something_better(scores: RawScores) -> None:
-    best, _ = search(Objective([scores], "thumos14", "both"), PAPER, open_axes((), streams=True), 12, 0)
+    best, _ = search(Objective([scores], "thumos14", "both"), PAPER, open_axes((), RGB_FLOW), 12, 0)
     assert gain(best, Objective([scores], "thumos14", "both")(PAPER))[0] > 0
     assert changed_settings(best.config)
     assert changed_settings(PAPER) == {}

@@ -59,7 +59,7 @@ def test_scores_are_those_of_each_video_alone(
     assert scores.top_k_divisor == divisor
     for i, length in enumerate(TEST_LENGTHS):
         video = make_video(i, "test", length)
-        features = np.concatenate([video.rgb, video.flow], axis=1)
+        features = np.concatenate(list(video.features.values()), axis=1)
         outputs = model(tf.RaggedTensor.from_row_lengths(features, [length]), training=False)
         alone = {name: outputs[f"tcam_{name}"].flat_values.numpy() for name in ("rgb", "flow", "fused")}
         np.testing.assert_allclose(scores.tcam_of(i), alone["fused"], rtol=1e-5, atol=1e-6)
@@ -134,12 +134,11 @@ def test_scores_without_any_annotation_come_back_exactly(saved: tuple[Path, RawS
 def test_the_streams_are_kept_on_request_and_come_back_exactly(dataset_dir: Path, model: ThreeCNet) -> None:
     split, path = open_split(dataset_dir, "test"), dataset_dir / "scores.npz"
     without, kept = (score_videos(Scorer(model), split, keep_streams=keep) for keep in (False, True))
-    assert without.tcam_rgb is without.tcam_flow is None
+    assert without.stream_tcams is None and without.streams == ("rgb", "flow")
     np.testing.assert_array_equal(without.tcam, kept.tcam)
     weights = [np.asarray(weight) for weight in model.fusion.weights_by_stream]  # no temporal filter: a weighted sum
-    np.testing.assert_allclose(
-        weights[0] * kept.tcam_rgb + weights[1] * kept.tcam_flow, kept.tcam, rtol=1e-5, atol=1e-6
-    )
+    rgb, flow = (kept.stream_tcams[name] for name in kept.streams)
+    np.testing.assert_allclose(weights[0] * rgb + weights[1] * flow, kept.tcam, rtol=1e-5, atol=1e-6)
     for scores in (without, kept):
         save_scores(path, scores)
         assert_equal_scores(load_scores(path), scores)
@@ -149,12 +148,20 @@ def test_the_streams_are_kept_on_request_and_come_back_exactly(dataset_dir: Path
         without.check_streams()
 
 
-def test_scores_of_format_1_are_still_read(saved: tuple[Path, RawScores]) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_scores_of_earlier_formats_are_still_read(saved: tuple[Path, RawScores], version: int) -> None:
+    """They did not name the streams, which were rgb and flow, and 1 had no subset."""
     path, scores = saved
     with np.load(path) as archive:
-        arrays = {name: archive[name] for name in archive.files if name != "subset"}
-    np.savez(path, **{**arrays, "format": np.asarray(1)})
-    assert_equal_scores(load_scores(path), replace(scores, subset=""))
+        new = ("streams", "subset") if version == 1 else ("streams",)
+        arrays = {name: archive[name] for name in archive.files if name not in new}
+    np.savez(path, **{**arrays, "format": np.asarray(version)})
+    assert_equal_scores(load_scores(path), replace(scores, subset=scores.subset if version == 2 else ""))
+    kept = {"tcam_rgb": scores.tcam, "tcam_flow": 2 * scores.tcam}
+    np.savez(path, **{**arrays, **kept, "format": np.asarray(2), "subset": np.asarray("test")})
+    again = load_scores(path)
+    assert again.streams == tuple(again.stream_tcams) == ("rgb", "flow")
+    np.testing.assert_array_equal(again.stream_tcams["flow"], 2 * scores.tcam)
 
 
 def test_scores_of_some_videos_are_those_videos_scores(scores: RawScores) -> None:
@@ -235,7 +242,7 @@ def test_a_file_of_another_kind_is_named(saved: tuple[Path, RawScores], kind: st
     elif kind == "other_archive":
         np.savez(path, a=np.zeros(3))
     elif kind == "other_format":
-        np.savez(path, **{**arrays, "format": np.asarray(3)})
+        np.savez(path, **{**arrays, "format": np.asarray(4)})
     elif kind == "field_missing":
         np.savez(path, **{name: array for name, array in arrays.items() if name != "pooled"})
     elif kind == "field_unknown":

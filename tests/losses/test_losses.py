@@ -255,7 +255,7 @@ def test_no_gradient_flows_into_the_centers() -> None:
 def test_every_option_of_the_loss_is_covered_here() -> None:
     """A new choice must be added to the products above."""
     covered = {"attention_axis", "attention_threshold", "center_normalization", "count_positives", "count_error"}
-    covered |= {"classification_tcams", "center_streams"}  # in test_model.py
+    covered |= {"classification_tcams"}  # in test_model.py
     covered |= {"count_estimator"}  # in test_count_estimators.py
     found = {f.name for f in dataclasses.fields(LossConfig) if f.metadata["choices"]}
     assert found == covered

@@ -51,7 +51,7 @@ class Given:
 
     def with_streams(self, features: Any) -> dict[str, np.ndarray]:
         rows = features.flat_values.numpy()
-        return {"tcam": rows, "tcam_rgb": rows, "tcam_flow": rows}
+        return {"tcam_fused": rows, "tcam_rgb": rows, "tcam_flow": rows}
 
 
 def detector(**changed: Any) -> StreamDetector:

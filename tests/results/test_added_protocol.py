@@ -60,7 +60,7 @@ def added(tmp_path: Path) -> Iterator[Path]:
 def scores() -> RawScores:
     """Raw scores with T-CAMs of the streams."""
     scores = raw_scores((60, 25, 40, 33, 80, 12))
-    return replace(scores, tcam_rgb=scores.tcam, tcam_flow=scores.tcam)
+    return replace(scores, stream_tcams={name: scores.tcam for name in scores.streams})
 
 
 def assessed(scores: RawScores, **options) -> tuple[Scored, Assessment]:

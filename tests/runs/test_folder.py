@@ -11,6 +11,7 @@ import pytest
 from tc3net.common.errors import UserError
 from tc3net.data.sampling import InputConfig
 from tc3net.data.schema import Manifest
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.losses import LossConfig
@@ -23,7 +24,7 @@ from tc3net.runs.folder import check_same_classes, claim_run_dir, load_run
 RUN = RunInfo(
     dataset="d",
     classes=("a", "b"),
-    feature_dim=4,
+    streams=Streams.pair(4),
     time_base=TimeBase(fps=30.0),
     model=ModelConfig(dropout=0.5),
     detection=DetectionConfig(min_segments=2),
@@ -47,7 +48,7 @@ def test_the_same_run_resumes_also_with_other_detection_settings(tmp_path: Path)
         ({"classes": ("a", "c")}, "another classes"),
         ({"training": TrainingChoices(InputConfig(seed=2))}, "seed is 1 there, 2 here"),
         ({"model": ModelConfig()}, "dropout is 0.5 there, 0.7 here"),
-        ({"feature_dim": 8}, "4 there, 8 here"),
+        ({"streams": Streams.of({"rgb": 4, "flow": 8})}, "flow is 4 there, 8 here"),
     ],
 )
 def test_another_run_is_refused_and_left_alone(tmp_path: Path, change: dict, message: str) -> None:
@@ -73,12 +74,12 @@ def test_a_folder_without_run_and_a_foreign_description_are_named(tmp_path: Path
 
 
 def test_a_data_set_with_other_classes_or_features_is_refused() -> None:
-    manifest = Manifest("d", ("a", "b"), (), 4, "float32", TimeBase(), {})
+    manifest = Manifest("d", ("a", "b"), (), RUN.streams, "float32", TimeBase(), {})
     check_same_classes("run", RUN, "data", manifest)
     with pytest.raises(UserError, match=r"trained on 2 classes .*data has 3 classes"):
         check_same_classes("run", RUN, "data", dataclasses.replace(manifest, classes=("a", "b", "c")))
-    with pytest.raises(UserError, match="4 features per stream; data has 8"):
-        check_same_classes("run", RUN, "data", dataclasses.replace(manifest, feature_dim=8))
+    with pytest.raises(UserError, match="streams rgb 4, then flow 4; data has audio 8"):
+        check_same_classes("run", RUN, "data", dataclasses.replace(manifest, streams=Streams.of({"audio": 8})))
 
 
 def test_every_start_is_noted(tmp_path: Path) -> None:

@@ -119,8 +119,13 @@ def test_embeddings_are_exact(stand_in: StandIn, transport: str) -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_what_the_model_refuses_is_asked_once(stand_in: StandIn, transport: str) -> None:
-    with connect(stand_in, transport) as client, pytest.raises(ServingError, match="refused the request") as caught:
-        client.localize(video()[:, :6])
+    with connect(stand_in, transport) as client:
+        if transport == "rest":  # which sends records: their streams have sizes
+            with pytest.raises(UserError, match=rf"rows of 6 numbers found; expected {2 * DIM} \(rgb {DIM}, then flow"):
+                client.localize(video()[:, :6])
+            return
+        with pytest.raises(ServingError, match="refused the request") as caught:
+            client.localize(video()[:, :6])
     assert caught.value.code == "INVALID_ARGUMENT"
     assert "1 video(s), 20 segments x 6 values" in str(caught.value)
 
@@ -155,9 +160,8 @@ def test_hours_of_video(tmp_path: Path) -> None:
     ("features", "message"),
     [
         (np.zeros([0, 8], np.float32), "features: no segments found"),
-        (np.zeros([8], np.float32), r"features: array of shape \[8\] found, \[segments, 2D\] expected"),
+        (np.zeros([8], np.float32), r"features: array of shape \[8\] found, \[segments, ΣD\] expected"),
         (np.zeros([1, 5, 8], np.float32), r"shape \[1, 5, 8\] found"),
-        (np.zeros([5, 7], np.float32), r"shape \[5, 7\] found"),
         (np.array([["a", "b"]]), "real numbers expected"),
         (np.where(np.arange(48).reshape(6, 8) > 30, np.nan, 0.0), "NaN or Inf in 3 segments, the first is 3"),
         (np.full([2, 8], 1e300), "NaN or Inf in 2 segments, the first is 0"),

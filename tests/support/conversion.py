@@ -46,11 +46,9 @@ def read_split(folder: Path, subset: str) -> list[dict]:
     files = [str(folder / shard.file) for shard in manifest.splits[subset].shards]
     examples = []
     for serialized in tf.data.TFRecordDataset(files):
-        parsed = {key: value.numpy() for key, value in schema.parse(serialized).items()}
-        for stream in ("rgb", "flow"):
+        parsed = {key: value.numpy() for key, value in schema.parse(serialized, manifest.streams.names).items()}
+        for stream, dim in manifest.streams.sizes:
             raw = parsed[f"features/{stream}"]
-            parsed[stream] = schema.decode_features(
-                raw, dtype=manifest.feature_dtype, feature_dim=manifest.feature_dim
-            ).numpy()
+            parsed[stream] = schema.decode_features(raw, dtype=manifest.feature_dtype, feature_dim=dim).numpy()
         examples.append(parsed)
     return examples

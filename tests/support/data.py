@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tc3net.common.files import sha256_of
 from tc3net.data import schema
+from tc3net.data.streams import RGB_FLOW, Streams
 from tc3net.data.timebase import TimeBase
 
 CLASSES = ("Jump", "Run", "Throw")
@@ -27,8 +28,7 @@ def make_video(index: int, subset: str, num_segments: int) -> schema.VideoExampl
     return schema.VideoExample(
         video_id=f"video_{subset}_{index:03d}",
         subset=subset,
-        rgb=features[0],
-        flow=features[1],
+        features=dict(zip(RGB_FLOW, features)),
         labels=labels,
         counts=[1 + index % 3] * len(labels),
         counts_known=[True] * len(labels),
@@ -56,7 +56,9 @@ def write_dataset(folder: Path, splits: dict[str, Sequence[schema.VideoExample]]
                 for video in group:
                     writer.write(schema.encode(video))
             shards.append(schema.Shard(path.name, len(group), path.stat().st_size, sha256_of(path)))
-        infos[subset] = schema.SplitInfo(len(videos), sum(len(v.rgb) for v in videos), tuple(shards))
+        infos[subset] = schema.SplitInfo(
+            len(videos), sum(len(next(iter(v.features.values()))) for v in videos), tuple(shards)
+        )
     first = next(iter(splits.values()))[0]
     schema.save_manifest(
         folder,
@@ -64,8 +66,8 @@ def write_dataset(folder: Path, splits: dict[str, Sequence[schema.VideoExample]]
             name="test data",
             classes=CLASSES,
             counted_classes=CLASSES[:2],
-            feature_dim=first.rgb.shape[1],
-            feature_dtype=first.rgb.dtype.name,
+            streams=Streams.of({name: values.shape[1] for name, values in first.features.items()}),
+            feature_dtype=next(iter(first.features.values())).dtype.name,
             time_base=TimeBase(),
             splits=infos,
         ),

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net.data.schema import VideoExample, encode
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.export import export
@@ -20,7 +21,7 @@ CLASSES, DIM, MOST = 3, 4, 6
 RUN = RunInfo(
     dataset="d",
     classes=("a", "b", "ç"),
-    feature_dim=DIM,
+    streams=Streams.pair(DIM),
     time_base=TimeBase(fps=30.0, frames_per_segment=16, stride_frames=8),
     model=ModelConfig(temporal_conv=True, temporal_conv_relu=False),
     detection=DetectionConfig(),
@@ -58,7 +59,7 @@ def example_of(features: np.ndarray, base: TimeBase = RUN.time_base, dtype: str 
     """A record as data_prep writes it, of features [s, 2D]."""
     stored = features.astype(dtype)
     fields: dict[str, Any] = {
-        "video_id": "v", "subset": "s", "rgb": stored[:, :DIM], "flow": stored[:, DIM:], "labels": [0], "counts": [1],
+        "video_id": "v", "subset": "s", "features": RUN.streams.split(stored), "labels": [0], "counts": [1],
         "counts_known": [True], "instances_known": True, "instance_start_s": [0.0], "instance_end_s": [1.0],
         "instance_label": [0], "ambiguous_start_s": [], "ambiguous_end_s": [], "duration_s": 1.0, "time_base": base,
     }  # fmt: skip

@@ -165,16 +165,21 @@ def temporal_filter(tcam: Array, kernel: Array, dilation: int = 2) -> Array:
     return out
 
 
-def forward(features: Array, weights: dict[str, Array], relu: bool = True) -> dict[str, Array]:
-    """The network of Fig. 2 on one video [s, 2D]; weights by the names of ThreeCNet.named_variables()."""
+def forward(
+    features: Array, weights: dict[str, Array], relu: bool = True, streams: Sequence[str] = ("rgb", "flow")
+) -> dict[str, Array]:
+    """The network of Fig. 2 on one video [s, ΣD]; weights by the names of ThreeCNet.named_variables()."""
     out: dict[str, Array] = {}
-    dim = features.shape[1] // 2
-    for stream, x in (("rgb", features[:, :dim]), ("flow", features[:, dim:])):
+    done = 0
+    for stream in streams:
+        dim = len(weights[f"{stream}_fc1_kernel"])
+        x = features[:, done : done + dim]
+        done += dim
         for layer in ("fc1", "fc2"):
             x = np.maximum(x @ weights[f"{stream}_{layer}_kernel"] + weights[f"{stream}_{layer}_bias"], 0.0)
         out[f"features_{stream}"] = x
         out[f"tcam_{stream}"] = x @ weights[f"{stream}_classifier_kernel"] + weights[f"{stream}_classifier_bias"]
-    fused = weights["fusion_weight_rgb"] * out["tcam_rgb"] + weights["fusion_weight_flow"] * out["tcam_flow"]
+    fused = sum(weights[f"fusion_weight_{stream}"] * out[f"tcam_{stream}"] for stream in streams)
     if "fusion_temporal_kernel" in weights:
         fused = temporal_filter(fused, weights["fusion_temporal_kernel"])
         fused = np.maximum(fused, 0.0) if relu else fused
@@ -182,13 +187,16 @@ def forward(features: Array, weights: dict[str, Array], relu: bool = True) -> di
     return out
 
 
-def total_loss(batch: dict[str, Any], weights: dict[str, Array], config: Any) -> float:
-    """Eq. 1 of a batch: `videos` (list of [s, 2D]), `labels`, `counts`, `counts_known`, `full_length`."""
-    outputs = [forward(video, weights) for video in batch["videos"]]
+def total_loss(
+    batch: dict[str, Any], weights: dict[str, Array], config: Any, streams: Sequence[str] = ("rgb", "flow")
+) -> float:
+    """Eq. 1 of a batch: `videos` (list of [s, ΣD]), `labels`, `counts`, `counts_known`, `full_length`."""
+    outputs = [forward(video, weights, streams=streams) for video in batch["videos"]]
     loss = 0.0
-    for name in ("rgb", "flow", "fused") if config.classification_tcams == "all" else ("fused",):
+    several = config.classification_tcams == "all" and len(streams) > 1  # else it would be counted twice
+    for name in (*streams, "fused") if several else ("fused",):
         loss += classification([o[f"tcam_{name}"] for o in outputs], batch["labels"], config.top_k_divisor)
-    for name in ("rgb", "flow") if config.center_streams == "both" else (config.center_streams,):
+    for name in streams if config.center_streams == "all" else config.center_streams.split(","):
         value, _ = center(
             [o[f"features_{name}"] for o in outputs],
             [o[f"tcam_{name}"] for o in outputs],

@@ -57,7 +57,7 @@ def test_video_ids_are_found_by_position(dataset_dir: Path) -> None:
 @pytest.mark.parametrize(("bad", "checkpoint_every"), [(np.nan, 1), (np.inf, 4)])
 def test_a_bad_feature_row_is_traced_to_its_video(tmp_path: Path, bad: float, checkpoint_every: int) -> None:
     videos = [make_video(i, "validation", 8) for i in range(10)]
-    videos[6].rgb[3, 2] = bad
+    videos[6].features["rgb"][3, 2] = bad
     split = open_split(write_dataset(tmp_path / "data", {"validation": videos}), "validation")
     batches = enumerate(training_batches(split, INPUTS), start=1)
     expected = next(step for step, batch in batches if 6 in batch["video"].numpy())
