@@ -5,6 +5,7 @@ The records become annotations and feature facts again, so that the rules for ra
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,11 @@ from tc3net.common.files import sha256_of
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, Manifest, Shard, load_manifest, parse
 from tc3net.data.timebase import TimeBase
 
-_PARSE = tf.function(parse, input_signature=[tf.TensorSpec([], tf.string)])  # eagerly it takes ten times as long
+
+@functools.lru_cache(maxsize=8)
+def _parser(streams: tuple[str, ...]) -> Any:
+    """`parse` of records with these streams, traced: eagerly it takes ten times as long."""
+    return tf.function(lambda record: parse(record, streams), input_signature=[tf.TensorSpec([], tf.string)])
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,7 @@ def _decode(serialized: tf.Tensor, subset: str, manifest: Manifest) -> _Video:
         _ContradictionError: it contradicts itself or the manifest.
         tf.errors.OpError, UnicodeDecodeError, UserError: it has not the form of a record.
     """
-    raw: dict[str, Any] = {key: value.numpy() for key, value in _PARSE(serialized).items()}
+    raw: dict[str, Any] = {key: value.numpy() for key, value in _parser(manifest.streams.names)(serialized).items()}
     video_id = raw["id"].decode()
     where = f"video {video_id!r}"
     stored_subset, dtype = raw["subset"].decode(), raw["features/dtype"].decode()

@@ -24,6 +24,7 @@ from tc3net.data.timebase import TimeBase
 
 CLASSES = ("Jump", "Run", "Throw")
 DIM = 3
+ROWS = np.ones((10, DIM), np.float32)
 
 
 def example(index: int, subset: str = "training", **changes) -> schema.VideoExample:
@@ -156,8 +157,12 @@ def edit(folder: Path, change: Callable[[dict], None]) -> None:
         (lambda m: m["splits"]["training"].update(videos=2), "bad_manifest", "2 videos, its shards 3"),
         (lambda m: m["splits"]["training"].update(segments=31), "bad_manifest", "31 segments, its records 30"),
         (lambda m: m["splits"]["test"].update(segments="10"), "bad_manifest", "segments of 'test' is '10'"),
-        (lambda m: m.update(feature_dim=6), "bad_record", "rgb: 120 bytes; 10 segments of 6 float32 need 240"),
-        (lambda m: m.update(feature_dim=0), "bad_manifest", "feature_dim is 0"),
+        (
+            lambda m: m.update(streams={"rgb": 6, "flow": 3}),
+            "bad_record",
+            "rgb: 120 bytes; 10 segments of 6 float32",
+        ),
+        (lambda m: m.update(streams={"flow": 3, "audio": 3}), "bad_record", "features/audio"),
         (lambda m: m.update(feature_dtype="float16"), "bad_record", "features are float32; expected float16"),
         (lambda m: m.update(feature_dtype="object"), "bad_manifest", "feature_dtype is 'object'"),
         (lambda m: m["classes"].pop(), "bad_record", "label 2; expected 0 to 1"),
@@ -205,8 +210,8 @@ def test_a_manifest_that_says_nothing_is_refused(good, change):
         ({"counts": [0, 2, 0]}, "a known count is not positive"),
         ({"counts": [1, 2]}, "2 counts and 3 marks of known ones; expected 3 of each"),
         ({"counts_known": [True, False, False], "counts": [1, 0, 0]}, "its instances give"),
-        ({"flow": np.ones((9, DIM), np.float32)}, "flow: 108 bytes; 10 segments of 3 float32 need 120"),
-        ({"rgb": np.ones((0, DIM), np.float32), "flow": np.ones((0, DIM), np.float32)}, "0 segments"),
+        ({"features": {"rgb": ROWS, "flow": ROWS[:9]}}, "flow: 108 bytes; 10 segments of 3 float32 need 120"),
+        ({"features": {"rgb": ROWS[:0], "flow": ROWS[:0]}}, "0 segments"),
     ],
 )
 def test_a_record_that_contradicts_itself_is_found(tmp_path, changes, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tc3net.common.errors import UserError
 from tc3net.data.pipeline import InputConfig, training_batches
 from tc3net.data.split import open_split
+from tc3net.data.streams import Streams
 from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.model.variables import check_ownership
@@ -23,15 +25,16 @@ from tests.support import oracle
 CLASSES, DIM = 4, 5
 NO_DROPOUT = ModelConfig(dropout=0.0)
 FILTERED = ModelConfig(dropout=0.0, temporal_conv=True)
+STREAMS = [Streams.pair(DIM), Streams.of({"videomae": 6}), Streams.of({"rgb": 4, "flow": 3, "audio": 2})]
 
 
-def random_batch(seed: int, lengths: list[int]) -> dict[str, Any]:
-    """A batch as NumPy float64; `videos` is a list of [s, 2D]."""
+def random_batch(seed: int, lengths: list[int], width: int = 2 * DIM) -> dict[str, Any]:
+    """A batch as NumPy float64; `videos` is a list of [s, width]."""
     rng = np.random.default_rng(seed)
     labels = (rng.random((len(lengths), CLASSES)) < 0.5).astype(float)
     labels[:, 1] = 1
     return {
-        "videos": [rng.normal(size=(s, 2 * DIM)) for s in lengths],
+        "videos": [rng.normal(size=(s, width)) for s in lengths],
         "labels": labels,
         "counts": labels * rng.integers(1, 6, labels.shape),
         "counts_known": rng.random(labels.shape) < 0.8,
@@ -63,18 +66,22 @@ def randomize(model: ThreeCNet, seed: int) -> None:
         variable.assign(rng.normal(size=variable.shape) * 0.7)
 
 
-@pytest.mark.parametrize("config", [NO_DROPOUT, FILTERED, ModelConfig(0.0, True, False)])
-def test_forward_pass_agrees_with_the_paper(config: ModelConfig) -> None:
-    model = ThreeCNet(CLASSES, DIM, config)
+@pytest.mark.parametrize("streams", STREAMS, ids=str)
+@pytest.mark.parametrize("config", [NO_DROPOUT, FILTERED, replace(FILTERED, temporal_conv_relu=False, hidden_dim=3)])
+def test_forward_pass_agrees_with_the_paper(config: ModelConfig, streams: Streams) -> None:
+    model = ThreeCNet(CLASSES, streams, config)
     randomize(model, 1)
-    batch = random_batch(2, [1, 30, 7, 12, 13])
+    batch = random_batch(2, [1, 30, 7, 12, 13], streams.width)
     outputs = model(as_tensors(batch)["features"])
+    named = {f"{kind}_{name}" for kind in ("tcam", "features") for name in streams.names}
+    assert set(outputs) == {*named, "tcam_fused"}
     for i, video in enumerate(batch["videos"]):
-        expected = oracle.forward(video, weights_of(model), relu=config.temporal_conv_relu)
+        expected = oracle.forward(video, weights_of(model), config.temporal_conv_relu, streams.names)
         for name, values in expected.items():
             assert oracle.relative_error(outputs[name][i], values) < 1e-5, name
 
 
+PAIR, (SINGLE, THREE) = STREAMS[0], STREAMS[1:]
 LOSSES = [
     LossConfig(),
     LossConfig(alpha=0.3, beta=0.1, attention_axis="class", attention_threshold="mean"),
@@ -84,13 +91,22 @@ LOSSES = [
 ]
 
 
-@pytest.mark.parametrize("config", [NO_DROPOUT, FILTERED])
-@pytest.mark.parametrize("loss_config", LOSSES)
-def test_loss_and_weight_gradients_agree_with_finite_differences(config: ModelConfig, loss_config: LossConfig) -> None:
-    model = ThreeCNet(CLASSES, DIM, config)
+@pytest.mark.parametrize(
+    ("config", "loss_config", "streams"),
+    [
+        *((config, loss_config, PAIR) for loss_config in LOSSES for config in (NO_DROPOUT, FILTERED)),
+        (NO_DROPOUT, LossConfig(alpha=0.3), SINGLE),
+        (replace(FILTERED, hidden_dim=3), LossConfig(alpha=0.3), THREE),
+        (NO_DROPOUT, LossConfig(alpha=0.3, center_streams="audio,rgb"), THREE),
+    ],
+)
+def test_loss_and_weight_gradients_agree_with_finite_differences(
+    config: ModelConfig, loss_config: LossConfig, streams: Streams
+) -> None:
+    model = ThreeCNet(CLASSES, streams, config)
     randomize(model, 3)
     model.compile(loss_config=loss_config, weight_decay=0.0)
-    batch = random_batch(5, [9, 17, 4])
+    batch = random_batch(5, [9, 17, 4], streams.width)
     captured: dict[str, tf.Tensor] = {}
 
     class Capture:
@@ -113,10 +129,14 @@ def test_loss_and_weight_gradients_agree_with_finite_differences(config: ModelCo
         object.__setattr__(model, "optimizer", original)
     randomize(model, 3)  # undo the centers' update
     weights = weights_of(model)
-    assert oracle.relative_error(result["loss"], oracle.total_loss(batch, weights, loss_config)) < 1e-5
+
+    def loss() -> float:
+        return oracle.total_loss(batch, weights, loss_config, streams.names)
+
+    assert oracle.relative_error(result["loss"], loss()) < 1e-5
     assert set(captured) == {name for name in weights if not name.startswith("centers")}
     for name, gradient in captured.items():
-        expected = oracle.numerical_gradient(lambda: oracle.total_loss(batch, weights, loss_config), weights[name])
+        expected = oracle.numerical_gradient(loss, weights[name])
         assert oracle.relative_error(gradient, expected) < 1e-5, name
 
 
