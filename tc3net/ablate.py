@@ -21,7 +21,7 @@ from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.data.split import open_split
 from tc3net.evaluation import DEFAULT_PROTOCOL, find_protocol
-from tc3net.experiments.ablation import FULL, VARIANTS, write_report
+from tc3net.experiments.ablation import FULL, Variant, variants_of, write_report
 from tc3net.experiments.ablation_runs import AblationFolder, RunScoring, train_variant
 from tc3net.results.assessment import check_protocols, selection_tag
 from tc3net.results.folder import write_text
@@ -42,7 +42,7 @@ def register_flags() -> None:
     flags.adopt_module_key_flags(train)
     flags.DEFINE_string("output_dir", None, "Folder of the ablation: runs, logs, table.")
     flags.DEFINE_integer("seeds", 5, "Seeds per variant, from 0.")
-    flags.DEFINE_list("variants", list(VARIANTS), "Which variants, in the order of the table.")
+    flags.DEFINE_list("variants", [], "Which variants, in the order of the table; default: all that the streams have.")
     flags.DEFINE_string("protocol", DEFAULT_PROTOCOL, "Evaluation protocol of the table.")
     define_flags(CheckpointChoice)
     flags.adopt_module_key_flags(config_module)
@@ -65,14 +65,24 @@ def check_flags() -> None:
             raise UserError(f"--{name}: expected --output_dir and --seeds, since each run has its own.")
     if FLAGS.seeds < 1:
         raise UserError(f"--seeds={FLAGS.seeds}; expected 1 or more.")
-    unknown = [name for name in FLAGS.variants if name not in VARIANTS]
-    if unknown or not FLAGS.variants:
-        raise UserError(f"--variants={','.join(FLAGS.variants)}: expected some of {', '.join(VARIANTS)}.")
     for name in ("alpha", "beta"):
         if FLAGS[name].value == 0:
             raise UserError(
                 f"--{name}=0 would make 3C-Net itself a variant without that loss; expected its full value."
             )
+
+
+def chosen_variants() -> dict[str, Variant]:
+    """The rows of the table, in order.
+
+    Raises:
+        UserError: a variant that the data set's streams do not have.
+    """
+    there = variants_of(open_split(FLAGS.dataset_dir, FLAGS.train_subset).manifest.streams.names)
+    unknown = [name for name in FLAGS.variants if name not in there]
+    if unknown:
+        raise UserError(f"--variants={','.join(FLAGS.variants)}: expected some of {', '.join(there)}.")
+    return {name: there[name] for name in FLAGS.variants or there}
 
 
 def deciding_settings() -> dict[str, str]:
@@ -89,6 +99,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs what is not there yet, one seed of every variant after the other, and writes the table after each."""
     del argv
     check_flags()
+    variants = chosen_variants()
     ablation = AblationFolder(FLAGS.output_dir, deciding_settings())
     scoring = RunScoring(
         from_flags(CheckpointChoice), DatasetChoice(FLAGS.dataset_dir, FLAGS.test_subset), FLAGS.protocol
@@ -96,23 +107,23 @@ def main(argv: Sequence[str]) -> None:
     flagfile, tag = ablation.folder / "common_flags.cfg", selection_tag(FLAGS.protocol)
     write_text(flagfile, "".join(f"{line}\n" for line in common_flags().values()))
     facts = {"settings": ablation.settings, "checkpoint": FLAGS.checkpoint, "full": FULL}
-    plan = [(seed, name) for seed in range(FLAGS.seeds) for name in FLAGS.variants]
+    plan = [(seed, name) for seed in range(FLAGS.seeds) for name in variants]
     table = ""
     for number, (seed, name) in enumerate(plan, 1):
         key, started = f"{name}-seed{seed}", time.monotonic()
         run_dir = ablation.run_dir(key)
         if key not in ablation.runs:
             print(f"[{number}/{len(plan)}] {key} ...", flush=True)
-            arguments = [f"--flagfile={flagfile}", f"--seed={seed}", *VARIANTS[name].flags]
+            arguments = [f"--flagfile={flagfile}", f"--seed={seed}", *variants[name].flags]
             train_variant(run_dir, arguments, ablation.folder / "logs" / f"{key}.log")
             ablation.add(key, scoring(run_dir))
             value, seconds = 100 * ablation.runs[key][tag], time.monotonic() - started
             print(f"[{number}/{len(plan)}] {key}: {tag} {value:.1f} %, {seconds:.0f} s", flush=True)
         elif number < len(plan):
             continue
-        results = ablation.results(FLAGS.variants, FLAGS.seeds)
+        results = ablation.results(variants, FLAGS.seeds)
         caption = scoring.caption(run_dir, FLAGS.iterations)
-        table = write_report(ablation.folder, results, FLAGS.protocol, caption, facts)
+        table = write_report(ablation.folder, results, FLAGS.protocol, caption, facts, variants)
     print(f"\n{table}\nWritten to {ablation.folder}: ablation.md, ablation.json, ablation.png")
 
 

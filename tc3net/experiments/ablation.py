@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 
 from tc3net.common.files import atomic_path, write_json
+from tc3net.data.streams import RGB_FLOW
 from tc3net.evaluation import find_protocol
 from tc3net.results.assessment import map_tag, selection_tag
 from tc3net.results.folder import write_text
@@ -35,25 +36,45 @@ class Variant:
     Attributes:
         title: in words.
         flags: training flags that make it, over those of 3C-Net.
-        paper: mAP@0.5 minus 3C-Net's in the paper, THUMOS14, real features, in points.
+        paper: mAP@0.5 minus 3C-Net's in the paper, THUMOS14, real features, in points; None where it has none.
     """
 
     title: str
     flags: tuple[str, ...]
-    paper: float
+    paper: float | None
 
 
 FULL = "3c-net"
-VARIANTS = {
-    FULL: Variant("3C-Net (CLS+CL+CT)", (), 0.0),
-    "cls": Variant("CLS", ("--alpha=0", "--beta=0"), -7.5),
-    "cls-cl": Variant("CLS+CL", ("--beta=0",), -2.0),
-    "fused-classification": Variant("classification loss on fused T-CAM only", ("--classification_tcams=fused",), -2.5),
-    "flow-center": Variant("center loss in flow only", ("--center_streams=flow",), -2.1),
-    "rgb-center": Variant("center loss in rgb only", ("--center_streams=rgb",), -1.9),
-    "no-negative-count": Variant("no negative count term", ("--count_negative_weight=0",), -1.5),
-    "absolute-count-error": Variant("absolute count error", ("--count_error=absolute",), -1.2),
-}
+
+
+def variants_of(streams: Sequence[str]) -> dict[str, Variant]:
+    """The rows of the ablation by name, for a network of these streams.
+
+    Of a single stream there is one T-CAM to classify and one center loss, so that nothing is left to leave out there.
+
+    Args:
+        streams: their names; of rgb and flow the paper has numbers.
+    """
+    found = {
+        FULL: Variant("3C-Net (CLS+CL+CT)", (), 0.0),
+        "cls": Variant("CLS", ("--alpha=0", "--beta=0"), -7.5),
+        "cls-cl": Variant("CLS+CL", ("--beta=0",), -2.0),
+    }
+    if len(streams) > 1:
+        title = "classification loss on fused T-CAM only"
+        found["fused-classification"] = Variant(title, ("--classification_tcams=fused",), -2.5)
+        for name in sorted(streams) if tuple(streams) == RGB_FLOW else streams:
+            title = f"center loss in {name} only"
+            found[f"{name}-center"] = Variant(title, (f"--center_streams={name}",), _PAPER_CENTER.get(name))
+    return {
+        **found,
+        "no-negative-count": Variant("no negative count term", ("--count_negative_weight=0",), -1.5),
+        "absolute-count-error": Variant("absolute count error", ("--count_error=absolute",), -1.2),
+    }
+
+
+_PAPER_CENTER = {"flow": -2.1, "rgb": -1.9}
+VARIANTS = variants_of(RGB_FLOW)
 
 
 def columns(protocol: str) -> dict[str, str]:
@@ -79,13 +100,14 @@ def differences(results: Results, variant: str, protocol: str) -> list[float]:
     return [results[variant][seed][tag] - full[seed][tag] for seed in sorted(set(results[variant]) & set(full))]
 
 
-def markdown(results: Results, protocol: str, caption: str) -> str:
+def markdown(results: Results, protocol: str, caption: str, variants: Mapping[str, Variant] = VARIANTS) -> str:
     """The table.
 
     Args:
         results: of the variants that have any.
         protocol: evaluation protocol.
         caption: what was trained and how it was scored.
+        variants: the rows by name.
     """
     shown, main = columns(protocol), selection_tag(protocol).rpartition("mAP")[2]
     heads = ["variant", "seeds", *shown, f"mAP{main} − 3C-Net", "in the paper"]
@@ -93,8 +115,9 @@ def markdown(results: Results, protocol: str, caption: str) -> str:
     for name, by_seed in results.items():
         cells = [percent([by_seed[seed][tag] for seed in sorted(by_seed)]) for tag in shown.values()]
         gain = "" if name == FULL else percent(differences(results, name, protocol), "+")
-        paper = "" if name == FULL else f"{VARIANTS[name].paper:+.1f}"
-        lines.append(f"| {VARIANTS[name].title} | {len(by_seed)} | {' | '.join(cells)} | {gain} | {paper} |")
+        points = variants[name].paper
+        paper = "" if name == FULL or points is None else f"{points:+.1f}"
+        lines.append(f"| {variants[name].title} | {len(by_seed)} | {' | '.join(cells)} | {gain} | {paper} |")
     note = (
         "mAP in %, mean ± standard deviation over the seeds; differences seed by seed. In the paper: mAP@0.5 on "
         "THUMOS14 with real I3D features, one run."
@@ -102,7 +125,7 @@ def markdown(results: Results, protocol: str, caption: str) -> str:
     return "\n".join([*lines, "", note, ""])
 
 
-def bars(results: Results, protocol: str, caption: str) -> Figure:
+def bars(results: Results, protocol: str, caption: str, variants: Mapping[str, Variant] = VARIANTS) -> Figure:
     """The paper's Figure 3: a bar per variant, with its difference to 3C-Net."""
     tag = selection_tag(protocol)
     figure, axes = plt.subplots(figsize=(1.2 + 1.1 * len(results), 4.0), layout="constrained")
@@ -124,7 +147,7 @@ def bars(results: Results, protocol: str, caption: str) -> Figure:
             va="bottom",
             fontsize=8,
         )
-    titles = [textwrap.fill(VARIANTS[name].title, 14) for name in results]
+    titles = [textwrap.fill(variants[name].title, 14) for name in results]
     axes.set_xticks(range(len(results)), titles, fontsize=8)
     axes.set_ylabel(f"{tag.replace('/', ' ')} [%]")
     axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
@@ -133,7 +156,14 @@ def bars(results: Results, protocol: str, caption: str) -> Figure:
     return figure
 
 
-def write_report(folder: Path, results: Results, protocol: str, caption: str, facts: Mapping[str, Any]) -> str:
+def write_report(
+    folder: Path,
+    results: Results,
+    protocol: str,
+    caption: str,
+    facts: Mapping[str, Any],
+    variants: Mapping[str, Variant] = VARIANTS,
+) -> str:
     """Writes ablation.md, ablation.json and ablation.png.
 
     Args:
@@ -142,26 +172,27 @@ def write_report(folder: Path, results: Results, protocol: str, caption: str, fa
         protocol: evaluation protocol.
         caption: see `markdown`.
         facts: more entries of the JSON file.
+        variants: the rows by name.
 
     Returns:
         The table.
     """
     there = {name: by_seed for name, by_seed in results.items() if by_seed}
-    table = markdown(there, protocol, caption)
+    table = markdown(there, protocol, caption, variants)
     write_text(folder / "ablation.md", table)
     rows = {
         name: {
-            "title": VARIANTS[name].title,
-            "flags": list(VARIANTS[name].flags),
+            "title": variants[name].title,
+            "flags": list(variants[name].flags),
             "seeds": {str(seed): dict(scalars) for seed, scalars in by_seed.items()},
             "difference": differences(there, name, protocol),
-            "paper_points": VARIANTS[name].paper,
+            "paper_points": variants[name].paper,
         }
         for name, by_seed in there.items()
     }
     scored = {"protocol": protocol, "protocol_version": find_protocol(protocol).version}
     write_json(folder / "ablation.json", {"caption": caption, **scored, **facts, "variants": rows})
-    figure = bars(there, protocol, caption)
+    figure = bars(there, protocol, caption, variants)
     with atomic_path(folder / "ablation.png") as path:
         figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class AblationFolder:
         self.runs[key] = scalars
         self._write()
 
-    def results(self, variants: Sequence[str], seeds: int) -> Results:
+    def results(self, variants: Iterable[str], seeds: int) -> Results:
         """What there is of these variants and seeds."""
         return {
             name: {seed: self.runs[key] for seed in range(seeds) if (key := f"{name}-seed{seed}") in self.runs}
