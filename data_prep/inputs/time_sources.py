@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.annotations.tables import read_table
+from data_prep.features.kinds.videos import VIDEO_SUFFIXES, is_video
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
 
 _COLUMNS = ("fps", "frames_per_segment", "stride_frames", "duration_s")
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv")
 _NAMED = 3
 
 
@@ -57,7 +57,7 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
     missing = [video_id for video_id in video_ids if video_id not in found]
     if missing:
         raise UserError(
-            f"{path}: {len(missing)} of {len(video_ids)} annotated videos not found ({_some(missing)}); expected a "
+            f"{path}: {len(missing)} of {len(video_ids)} annotated videos not found ({some_names(missing)}); expected a "
             "line for each. Add them; empty cells take the values of the flags."
         )
     return {video_id: found[video_id] for video_id in video_ids}
@@ -80,12 +80,12 @@ def probe_videos(folder: str | Path, video_ids: Collection[str], default: TimeBa
     opencv = _import_opencv()
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in VIDEO_SUFFIXES:
+        if is_video(path):
             files.setdefault(path.stem, []).append(path)
     missing = [video_id for video_id in video_ids if video_id not in files]
     if missing:
         raise UserError(
-            f"{folder}: {len(missing)} of {len(video_ids)} annotated videos have no file ({_some(missing)}); expected "
+            f"{folder}: {len(missing)} of {len(video_ids)} annotated videos have no file ({some_names(missing)}); expected "
             f"<video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a table instead: --time_base_file."
         )
     twice = [video_id for video_id in video_ids if len(files[video_id]) > 1]
@@ -121,5 +121,6 @@ def _import_opencv() -> Any:
         ) from None
 
 
-def _some(names: list[str]) -> str:
+def some_names(names: list[str]) -> str:
+    """The first names, for messages."""
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
