@@ -6,6 +6,7 @@ import os
 import pickle
 import sys
 import types
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,19 @@ def test_tensors_are_views_of_their_storage(tmp_path: Path, values, swapped, off
     tensor = load_tensors(tmp_path / "t.pt")["x"]
     assert tensor.shape == shape
     np.testing.assert_array_equal(tensor.read(), expected)
+
+
+def test_what_models_are_saved_as_is_read(tmp_path: Path) -> None:
+    class StateDict(OrderedDict[str, Any]):
+        """As PyTorch's, with an attribute: pickled as an OrderedDict that is filled and given a state."""
+
+        def __reduce__(self) -> Any:
+            return OrderedDict, (), {"_metadata": OrderedDict()}, None, iter(self.items())
+
+    torch_file.save(tmp_path / "t.pt", StateDict({name: Tensor.of(values) for name, values in RGB.items()}))
+    assert {name: tensor.read().tolist() for name, tensor in load_tensors(tmp_path / "t.pt").items()} == {
+        name: values.tolist() for name, values in RGB.items()
+    }
 
 
 def test_precisions_of_tensors(tmp_path: Path) -> None:
