@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import sys
@@ -24,6 +25,7 @@ from data_prep.features.layouts import open_features
 from data_prep.pickles.tensors import load_tensors
 from tc3net.common.errors import UserError
 from tests.support import torch_file
+from tests.support.needs import SCIPY, needs
 from tests.support.torch_file import Tensor
 
 RGB = {name: np.random.default_rng(seed).random((rows, 4), np.float32) for seed, (name, rows) in
@@ -238,8 +240,9 @@ def test_matlab_files_before_7_3_need_scipy(tmp_path: Path, monkeypatch: pytest.
     assert_reads(tmp_path)
 
 
+@needs(SCIPY)
 def test_matlab_files_that_scipy_wrote(tmp_path: Path) -> None:
-    scipy_io = pytest.importorskip("scipy.io")
+    scipy_io = importlib.import_module("scipy.io")
     for name in RGB:
         scipy_io.savemat(tmp_path / f"{name}.mat", {"rgb": RGB[name], "flow": FLOW[name], "info": {"fps": 25}})
     assert_reads(tmp_path)

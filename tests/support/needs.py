@@ -74,6 +74,7 @@ BROWSER = Need(
     "install a Chromium and its driver (Debian and Ubuntu: chromium, chromium-driver)",
     here=bool(CHROMIUM and CHROMEDRIVER),
 )
+SCIPY = Need("tests of MATLAB files before version 7.3", "pip install -e '.[mat]'", here=installed("scipy"))
 BEAM = Need("Apache Beam tests", "make beam, or pip install -e '.[beam]'", here=installed("apache_beam"))
 OTHER_STACK = Need(
     "comparisons of the two stacks",
