@@ -111,7 +111,7 @@ TENSORFLOW_SERVING = Need(
 OPENSSL = Need("tests of TLS", "install openssl", here=shutil.which("openssl") is not None)
 PROC = Need("tests of memory", "they read /proc, which Linux has", here=Path("/proc/self/statm").exists())
 NEEDS = (
-    BROWSER, BEAM, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, PUBLISHED_DETECTIONS,
+    BROWSER, BEAM, SCIPY, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, PUBLISHED_DETECTIONS,
     TENSORFLOW_SERVING, OPENSSL, PROC,
 )  # fmt: skip
 
