@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.features.containers import NPY
+from data_prep.features.kinds.numpy_files import NPY
 from data_prep.features.readers import CHANNEL_ORDERS
 from data_prep.features.rows import as_float32, check_rows, check_width
 from data_prep.pickles.arrays import read_header

@@ -23,6 +23,7 @@ SCHEMA_VERSION = 2
 _READABLE_VERSIONS = (1, 2)  # 1 had always rgb and flow of one size, `feature_dim`
 MANIFEST_NAME = "dataset.json"
 FEATURE_DTYPES = ("float32", "float16")
+RESCALED_ROWS = "rescaled_rows"  # in the manifest's source, where rows span their video: `timebase.spanning`
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,11 @@ class Manifest:
     source: dict[str, Any] = field(default_factory=dict)
     left_out: tuple[dict[str, str], ...] = ()
     converter_version: str = ""
+
+    @property
+    def rescaled_rows(self) -> bool:
+        """Whether the rows of every video span it, so that no time base holds for all of them."""
+        return bool(self.source.get(RESCALED_ROWS))
 
     @property
     def title(self) -> str:

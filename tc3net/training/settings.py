@@ -138,6 +138,7 @@ class Settings:
             classes=manifest.classes,
             streams=manifest.streams,
             time_base=manifest.time_base,
+            rescaled_rows=manifest.rescaled_rows,
             model=self.model,
             detection=self.detection,
             training=choices,
