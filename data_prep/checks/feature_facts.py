@@ -19,43 +19,42 @@ class FeatureFacts:
 
     Attributes:
         num_segments: rows.
-        feature_dim: D of one stream.
+        sizes: D of each stream.
         largest: largest magnitude of any value.
-        zero_rows: rows that are all zero, per stream ("rgb", "flow").
-        first_zero_row: the first row that is all zero in either stream; -1 when there is none.
+        zero_rows: rows that are all zero, per stream.
+        first_zero_row: the first row that is all zero in any stream; -1 when there is none.
         constant_streams: streams of two or more rows, all of which are equal.
-        checksums: CRC-32 of the values of rgb and of flow; two videos with the same shape and the same two checksums
-            have the same features (the chance that different ones agree is 2^-64 per pair).
+        checksums: CRC-32 of the values of each stream; two videos with the same shapes and checksums have the same
+            features (the chance that different ones agree is 2^-32 per pair and stream).
     """
 
     num_segments: int
-    feature_dim: int
+    sizes: Mapping[str, int]
     largest: float
     zero_rows: Mapping[str, int]
     first_zero_row: int
     constant_streams: tuple[str, ...]
-    checksums: tuple[int, int]
+    checksums: tuple[int, ...]
 
 
-def examine(rgb: np.ndarray, flow: np.ndarray) -> FeatureFacts:
+def examine(streams: Mapping[str, np.ndarray]) -> FeatureFacts:
     """Looks at usable features (see `data_prep.features.rows.check_features`).
 
     Args:
-        rgb, flow: [s, D] floating point, finite, s >= 1.
+        streams: [s, D] by name, floating point, finite, s >= 1.
     """
-    streams = {"rgb": rgb, "flow": flow}
     highest = {name: values.max(axis=1) for name, values in streams.items()}  # [s, D] -> [s]
     lowest = {name: values.min(axis=1) for name, values in streams.items()}
     is_zero = {name: (highest[name] == 0) & (lowest[name] == 0) for name in streams}
-    zero_in_either = is_zero["rgb"] | is_zero["flow"]
+    zero_in_any = np.logical_or.reduce(list(is_zero.values()))
     return FeatureFacts(
-        num_segments=rgb.shape[0],
-        feature_dim=rgb.shape[1],
+        num_segments=len(zero_in_any),
+        sizes={name: values.shape[1] for name, values in streams.items()},
         largest=max(float(max(highest[name].max(), -lowest[name].min())) for name in streams),
         zero_rows={name: int(np.count_nonzero(rows)) for name, rows in is_zero.items()},
-        first_zero_row=int(np.argmax(zero_in_either)) if zero_in_either.any() else -1,
+        first_zero_row=int(np.argmax(zero_in_any)) if zero_in_any.any() else -1,
         constant_streams=tuple(name for name, values in streams.items() if _is_constant(values)),
-        checksums=(_checksum(rgb), _checksum(flow)),
+        checksums=tuple(map(_checksum, streams.values())),
     )
 
 
@@ -79,6 +78,6 @@ def same_features(facts: Mapping[str, FeatureFacts]) -> list[list[str]]:
     """
     groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for video_id, fact in facts.items():
-        key = (fact.num_segments, fact.feature_dim, *fact.checksums)
+        key = (fact.num_segments, *fact.sizes.values(), *fact.checksums)
         groups[key].append(video_id)
     return [group for group in groups.values() if len(group) > 1]

@@ -6,6 +6,7 @@ Every video can be examined by itself (`examine_video`); what needs all of them 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -22,6 +23,7 @@ from data_prep.checks.similar_ids import difference, similar_ids
 from data_prep.features import FeatureReader
 from data_prep.output.folders import is_safe_name
 from tc3net.common.errors import UserError
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
 
 LENGTH_TOLERANCE_S = 2.0
@@ -34,12 +36,12 @@ class Findings:
 
     Attributes:
         problems: in the order of the annotations, then features without annotation, then those about several videos.
-        feature_dim: D of one stream; 0 when no video has usable features.
+        streams: names and sizes of the streams, those of most videos; None when no video has usable features.
         features: video id -> facts, for videos with usable features.
     """
 
     problems: tuple[Problem, ...]
-    feature_dim: int
+    streams: Streams | None
     features: Mapping[str, FeatureFacts]
 
     @property
@@ -85,15 +87,22 @@ def validate(
 def examine_video(video_id: str, reader: FeatureReader, feature_dtype: str) -> FeatureFacts | Problem:
     """Reads the features of one video: facts when they can be used, else what is wrong. Needs no other video."""
     try:
-        rgb, flow = reader.read(video_id)
+        streams = dict(zip(reader.streams, reader.read(video_id)))
     except UserError as error:
         return Problem(video_id, "bad_features", str(error))
-    facts = examine(rgb, flow)
+    facts = examine(streams)
     limit = float(np.finfo(feature_dtype).max)
     if facts.largest > limit:
         message = f"the largest value is {facts.largest:g}; {feature_dtype} ends at {limit:g}"
         return Problem(video_id, "feature_range", f"{message}. Use --feature_dtype=float32 or rescale the features")
     return facts
+
+
+def _words(sizes: Mapping[str, int]) -> str:
+    """ "5 dims per stream" where all are alike, or "rgb 5, flow 3 dims"."""
+    if len(set(sizes.values())) == 1:
+        return f"{next(iter(sizes.values()))} dims per stream"
+    return ", ".join(f"{name} {size}" for name, size in sizes.items()) + " dims"
 
 
 def judge(
@@ -114,8 +123,8 @@ def judge(
         keep_late_instances: see `validate`.
     """
     features = {video_id: result for video_id, result in results.items() if isinstance(result, FeatureFacts)}
-    dims = Counter(facts.feature_dim for facts in features.values())
-    feature_dim = dims.most_common(1)[0][0] if dims else 0
+    dims = Counter(tuple(facts.sizes.items()) for facts in features.values())
+    usual = dims.most_common(1)[0][0] if dims else ()
     occurrences = Counter(record.video_id for record in annotations.videos)
     feature_ids = occurrences.keys() if with_features is None else dict.fromkeys(with_features)
     alike = similar_ids([*occurrences, *feature_ids])
@@ -135,9 +144,9 @@ def judge(
             problems.append(Problem(video_id, "no_features", message))
         if isinstance(result, Problem):
             problems.append(result)
-        if facts and facts.feature_dim != feature_dim:
-            expected = f"expected {feature_dim}, as in {dims[feature_dim]} other videos"
-            message = f"{facts.feature_dim} dims per stream; {expected}"
+        if facts and tuple(facts.sizes.items()) != usual:
+            expected = f"expected {_words(dict(usual))}, as in {dims[usual]} other videos"
+            message = f"{_words(facts.sizes)}; {expected}"
             problems.append(Problem(video_id, "feature_dim", message))
         elif facts:
             problems += _check_features(video_id, facts)
@@ -146,7 +155,7 @@ def judge(
             message = "has features but is not in the annotations" + _hint(video_id, alike, occurrences, feature_ids)
             problems.append(Problem(video_id, "no_annotation", message))
     problems += _check_together(annotations, features)
-    return Findings(tuple(problems), feature_dim, features)
+    return Findings(tuple(problems), Streams(usual) if usual else None, features)
 
 
 def _hint(video_id: str, alike: Mapping[str, list[str]], wanted: Collection[str], other: Collection[str]) -> str:
@@ -159,7 +168,7 @@ def _hint(video_id: str, alike: Mapping[str, list[str]], wanted: Collection[str]
 
 def _check_features(video_id: str, facts: FeatureFacts) -> Iterable[Problem]:
     if all(number == facts.num_segments for number in facts.zero_rows.values()):
-        yield Problem(video_id, "all_zero", f"all {facts.num_segments} rows of both streams are zero")
+        yield Problem(video_id, "all_zero", f"all {facts.num_segments} rows of {_streams(facts)} are zero")
         return
     if facts.constant_streams:
         message = f"all {facts.num_segments} rows of {' and of '.join(facts.constant_streams)} are equal"
@@ -174,8 +183,14 @@ def _check_features(video_id: str, facts: FeatureFacts) -> Iterable[Problem]:
         yield Problem(
             video_id, "zero_rows", f"all zero: {' and '.join(found)}; the first is row {facts.first_zero_row}"
         )
-    if facts.checksums[0] == facts.checksums[1] and len(facts.constant_streams) < len(facts.zero_rows):
-        yield Problem(video_id, "same_streams", "rgb and flow hold the same values")
+    content = {stream: (facts.sizes[stream], checksum) for stream, checksum in zip(facts.sizes, facts.checksums)}
+    for first, second in itertools.combinations(content, 2):
+        if content[first] == content[second] and not {first, second} <= set(facts.constant_streams):
+            yield Problem(video_id, "same_streams", f"{first} and {second} hold the same values")
+
+
+def _streams(facts: FeatureFacts) -> str:
+    return {1: next(iter(facts.sizes)), 2: "both streams"}.get(len(facts.sizes), "all streams")
 
 
 def _check_together(annotations: AnnotationSet, features: Mapping[str, FeatureFacts]) -> Iterable[Problem]:

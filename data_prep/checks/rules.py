@@ -25,7 +25,7 @@ RULES: dict[str, tuple[str, str]] = {
     "bad_features": (ERROR, "features cannot be used"),
     "feature_dim": (ERROR, "feature dims differ from the other videos'"),
     "feature_range": (ERROR, "feature values do not fit the storage dtype"),
-    "all_zero": (ERROR, "features of rgb and of flow are all zero: a placeholder, not an extraction"),
+    "all_zero": (ERROR, "features of every stream are all zero: a placeholder, not an extraction"),
     "ends_after_video": (WARNING, "instance ends after the video: kept as annotated"),
     "starts_before_video": (WARNING, "instance starts before 0 s: kept as annotated"),
     "zero_length": (WARNING, "instance of zero length: kept as ground truth, not counted"),
@@ -40,7 +40,7 @@ RULES: dict[str, tuple[str, str]] = {
     # learnt from or found in a video where both streams are zero; that is an error ("all_zero").
     "zero_rows": (WARNING, "feature rows that are all zero: kept; check the extraction, or for padding"),
     "constant_features": (WARNING, "a stream whose rows are all equal: kept, though it tells nothing about time"),
-    "same_streams": (WARNING, "rgb and flow are the same array: kept; check the flow features"),
+    "same_streams": (WARNING, "two streams are the same array: kept; check the second one's features"),
     "same_features": (WARNING, "videos with identical features: kept; check for one video under two names"),
     # Of converted data sets.
     "bad_manifest": (ERROR, "dataset.json contradicts itself or the shards"),

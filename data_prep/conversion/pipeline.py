@@ -28,7 +28,6 @@ from data_prep.simulation.simulator import SIMULATED_MARKER
 from tc3net import __version__
 from tc3net.common.errors import UserError
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, RESCALED_ROWS, Manifest, save_manifest
-from tc3net.data.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -162,11 +161,12 @@ def _accepted(
         raise
     # Each Example carries its own time base; the manifest shows the most common one.
     common = Counter(inputs.time_bases.values()).most_common(1)
+    assert findings.streams is not None  # of the videos that are written
     return records, Manifest(
         name=options.name,
         classes=inputs.annotations.classes,
         counted_classes=counted_classes,
-        streams=Streams.pair(findings.feature_dim),
+        streams=findings.streams,
         feature_dtype=options.feature_dtype,
         time_base=common[0][0] if common else options.inputs.time_base,
         splits={},

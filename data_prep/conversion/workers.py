@@ -89,7 +89,7 @@ class LocalWorkers:
     def __init__(self, num_workers: int, options: InputOptions, reader: FeatureReader) -> None:
         self._num_workers = num_workers
         self._options = options
-        self._reader = reader
+        self._reader, self.streams = reader, reader.streams
         self._pool: ProcessPoolExecutor | None = None
         self._stop: Event | None = None
 
@@ -172,7 +172,7 @@ class _Interruptible:
     """A reader that stops at the next video once the parent has given up."""
 
     def __init__(self, reader: FeatureReader, stop: Event) -> None:
-        self._reader = reader
+        self._reader, self.streams = reader, reader.streams
         self._stop = stop
 
     def video_ids(self) -> list[str]:
@@ -181,7 +181,7 @@ class _Interruptible:
     def num_segments(self, video_id: str) -> int:
         return self._reader.num_segments(video_id)
 
-    def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, video_id: str) -> tuple[np.ndarray, ...]:
         if self._stop.is_set():
             raise Interrupted
         return self._reader.read(video_id)

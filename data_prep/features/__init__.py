@@ -13,13 +13,19 @@ import numpy as np
 
 
 class FeatureReader(Protocol):
-    """Gives the features of one video at a time."""
+    """Gives the features of one video at a time.
+
+    Attributes:
+        streams: names of the streams, in the order in which `read` gives them.
+    """
+
+    streams: tuple[str, ...]
 
     def video_ids(self) -> list[str]:
         """Names of all videos that have features, complete or not."""
 
-    def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
-        """The rgb and flow features of a video, each [s, D], floating point, finite, s >= 1.
+    def read(self, video_id: str) -> tuple[np.ndarray, ...]:
+        """The features of a video by stream, each [s, D], floating point, finite, s >= 1.
 
         Raises:
             UserError: the features are absent, damaged, or not usable (`data_prep.features.rows`).

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data_prep.features.arrangements import FOLDERS, JOINT, KEYS, PREFIXES, SUFFIXES, Arrangement, Streams
+from data_prep.features.arrangements import FOLDERS, JOINT, KEYS, PREFIXES, SUFFIXES, Arrangement, Found
 from data_prep.features.choices import FeatureChoices
 from data_prep.features.containers import LocatedArrays, array_shapes, container_by_name
 from data_prep.features.kinds.container import Location, require_there
 from data_prep.features.kinds.videos import extraction_needed, is_video
 from data_prep.features.layouts import recognise, single_stream
-from data_prep.features.listing import PREFIX, STREAMS, SUFFIX, Listing, names_of, own_names, stream_pattern
+from data_prep.features.listing import Listing, name_patterns, names_of, own_names, stream_pattern
 from data_prep.features.opening import make_reader
 from data_prep.features.readers import JointReader, SeparateReader
 from tc3net.common.errors import UserError
@@ -47,7 +47,7 @@ def open_given(
     order, everything else by the names of the videos.
 
     Args:
-        joint: names of what holds both streams.
+        joint: names of what holds all streams.
         rgb, flow: instead of these, of what holds one.
         choices: what the files themselves do not say.
 
@@ -61,12 +61,12 @@ def open_given(
     names = [*joint, *rgb, *flow]
     where = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
     if joint:
-        named = _named(joint, choices.keys)
+        named = _named(joint, choices)
         parts = [recognise(place, choices, joint_is_meant=True) for place in named.places]
         if named.files:
             parts.insert(0, _streams_of_files(named.files, choices, where))
         return make_reader(_together(parts, where), choices, where)
-    sides = {"rgb": _named(rgb, choices.keys), "flow": _named(flow, choices.keys)}
+    sides = {"rgb": _named(rgb, choices), "flow": _named(flow, choices)}
     found = {stream: _one_stream(named, choices, stream) for stream, named in sides.items()}
     if all(named.one_by_one for named in sides.values()):
         if len(found["rgb"]) != len(found["flow"]):
@@ -75,11 +75,11 @@ def open_given(
                 "many --rgb as --flow files, or only --features files."
             )
         found["flow"] = dict(zip(found["rgb"], found["flow"].values()))
-    rgb_arrays, flow_arrays = (LocatedArrays(found[stream], f"{stream} features") for stream in STREAMS)
-    return make_reader(Streams("a file for each stream", rgb=rgb_arrays, flow=flow_arrays), choices, where)
+    arrays = {stream: LocatedArrays(locations, f"{stream} features") for stream, locations in found.items()}
+    return make_reader(Found("a file for each stream", apart=arrays), choices, where)
 
 
-def _named(names: Sequence[str], keys: tuple[str, ...]) -> _Named:
+def _named(names: Sequence[str], choices: FeatureChoices) -> _Named:
     files: list[Path] = []
     places: list[Path] = []
     one_by_one = True
@@ -87,7 +87,7 @@ def _named(names: Sequence[str], keys: tuple[str, ...]) -> _Named:
         paths = _expanded(name)
         one_by_one = one_by_one and paths == [Path(name)]
         for path in paths:
-            if path.is_dir() or _holds_many(path, keys):
+            if path.is_dir() or _holds_many(path, choices):
                 places.append(path)
                 one_by_one = False
             else:
@@ -134,17 +134,17 @@ def _listed(path: Path) -> list[Path]:
     return found
 
 
-def _holds_many(path: Path, keys: tuple[str, ...]) -> bool:
+def _holds_many(path: Path, choices: FeatureChoices) -> bool:
     """Whether a file holds the arrays of many videos: groups, or arrays that are alike and no streams."""
     container = container_by_name(path)
     if container is None or container.members is None or not path.is_file():
         return False
     members = {name.lower(): is_group for name, is_group in container.members(path).items()}
-    if keys and all(key.partition("/")[0].lower() in members for key in keys):
+    if choices.keys and all(key.partition("/")[0].lower() in members for key in choices.keys):
         return False
     if any(members.values()):
         return True
-    if len(members) < 2 or set(STREAMS) <= members.keys() or "joint" in members:
+    if len(members) < 2 or set(choices.names) <= members.keys() or "joint" in members:
         return False
     shapes = array_shapes(Location(path)).values()
     return all(len(shape) > 1 for shape in shapes) and len({shape[-1] for shape in shapes}) == 1
@@ -156,7 +156,7 @@ def _one_stream(named: _Named, choices: FeatureChoices, stream: str) -> dict[str
     parts = [single_stream(place, choices, stream, flag=f"--{stream}").locations for place in named.places]
     if named.files:
         listing = _listing_of(named.files, choices)
-        parts.insert(0, listing.loose if named.one_by_one else own_names(listing.loose, stream))
+        parts.insert(0, listing.loose if named.one_by_one else own_names(listing.loose, stream, choices.names))
     for part in parts:
         _add(found, part)
     key = choices.keys[0] if choices.keys else None
@@ -178,7 +178,7 @@ def _listing_of(paths: Sequence[Path], choices: FeatureChoices, *, by_folder: bo
         choices: the keys.
         by_folder: whether folders rgb and flow that files lie in tell their stream.
     """
-    listing = Listing(keys=choices.keys)
+    listing = Listing(keys=choices.keys, names=choices.names)
     for path in paths:
         require_there(path)
         listing.add(path, (path.parent.name,) if by_folder else ())
@@ -187,34 +187,36 @@ def _listing_of(paths: Sequence[Path], choices: FeatureChoices, *, by_folder: bo
     return listing.crops_merged()
 
 
-def _streams_of_files(paths: Sequence[Path], choices: FeatureChoices, where: str) -> Streams:
-    by_folder = {path.parent.name.lower() for path in paths} == set(STREAMS)
+def _streams_of_files(paths: Sequence[Path], choices: FeatureChoices, where: str) -> Found:
+    by_folder = {path.parent.name.lower() for path in paths} == set(choices.names)
     listing = _listing_of(paths, choices, by_folder=by_folder)
     arrangement = FOLDERS if by_folder else _arrangement(listing)
     return arrangement.streams(listing, arrangement.words, Path(where))
 
 
 def _arrangement(listing: Listing) -> Arrangement:
-    for pattern, arrangement in ((SUFFIX, SUFFIXES), (PREFIX, PREFIXES)):
-        if all(stream_pattern(name) is pattern for name in listing.loose) and all(listing.by_name(pattern).values()):
+    names = listing.names
+    for pattern, arrangement in zip(name_patterns(names), (SUFFIXES, PREFIXES)):
+        fits = all(stream_pattern(name, names) is pattern for name in listing.loose)
+        if fits and all(listing.by_name(pattern).values()):
             return arrangement
-    if len(listing.keys) == len(STREAMS):
+    if len(listing.keys) > 1:
         return KEYS
-    keyed = not listing.keys and all(set(STREAMS) <= set(names_of(location)) for location in listing.loose.values())
+    keyed = not listing.keys and all(set(names) <= set(names_of(location)) for location in listing.loose.values())
     return KEYS if keyed else JOINT
 
 
-def _together(parts: Sequence[Streams], where: str) -> Streams:
+def _together(parts: Sequence[Found], where: str) -> Found:
     """The streams of several places as those of one."""
     if len(parts) == 1:
         return parts[0]
     merged: dict[str, dict[str, Location]] = {}
     for part in parts:
-        for name, source in (("joint", part.joint), ("rgb", part.rgb), ("flow", part.flow)):
+        for name, source in (("joint", part.joint), *part.apart.items()):
             if isinstance(source, LocatedArrays):
                 _add(merged.setdefault(name, {}), source.locations)
     if "joint" in merged and len(merged) > 1:
         words = "; ".join(dict.fromkeys(part.words for part in parts))
         raise UserError(f"{where}: {words} found; expected one of them. Give them one after another.")
     arrays = {name: LocatedArrays(locations, f"{name} features") for name, locations in merged.items()}
-    return Streams("; ".join(dict.fromkeys(part.words for part in parts)), **arrays)
+    return Found("; ".join(dict.fromkeys(part.words for part in parts)), arrays.pop("joint", None), arrays)

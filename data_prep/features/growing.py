@@ -96,23 +96,24 @@ class GrowingFile:
 
 
 class JoinedFiles:
-    """New rows of one file [s, 2D], or of an rgb and a flow file [s, D] side by side, as far as both go.
+    """New rows of one file [s, ΣD], or of a file [s, D] for each stream side by side, as far as all go.
 
     Args:
-        paths: one file, or rgb's and flow's.
-        width: 2D.
-        channel_order: which stream comes first in one file; one of `CHANNEL_ORDERS`.
+        paths: one file, or one of each stream.
+        sizes: D of each stream, in order.
+        channel_order: which of two streams comes first in one file; one of `CHANNEL_ORDERS`.
     """
 
-    def __init__(self, paths: Sequence[str], width: int, channel_order: str = CHANNEL_ORDERS[0]) -> None:
-        self._files = [GrowingFile(path, width // len(paths)) for path in paths]
-        self._waiting = [np.zeros((0, width // len(paths)), np.float32) for _ in paths]
-        self._is_flow_first = len(paths) == 1 and channel_order != CHANNEL_ORDERS[0]
+    def __init__(self, paths: Sequence[str], sizes: Sequence[int], channel_order: str = CHANNEL_ORDERS[0]) -> None:
+        widths = [sum(sizes)] if len(paths) == 1 else list(sizes)
+        self._files = [GrowingFile(path, width) for path, width in zip(paths, widths)]
+        self._waiting = [np.zeros((0, width), np.float32) for width in widths]
+        self._flow_size = sizes[-1] if len(paths) == 1 and channel_order != CHANNEL_ORDERS[0] else 0
 
     def read(self) -> np.ndarray:
-        """[n, 2D] float32, rgb first; see `GrowingFile.read`."""
+        """[n, ΣD] float32, the streams in order; see `GrowingFile.read`."""
         parts = [np.concatenate([old, file.read()]) for old, file in zip(self._waiting, self._files)]
         ready = min(len(part) for part in parts)
         self._waiting = [part[ready:] for part in parts]
         rows = np.concatenate([part[:ready] for part in parts], axis=1)
-        return np.concatenate(np.split(rows, 2, axis=1)[::-1], axis=1) if self._is_flow_first else rows
+        return np.roll(rows, -self._flow_size, axis=1)  # where flow came first, to the end

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.features import ArraySource, FeatureReader
-from data_prep.features.arrangements import JOINT, Fit, Streams
+from data_prep.features.arrangements import JOINT, Fit, Found
 from data_prep.features.choices import ALL, AUTO, LAYOUTS, FeatureChoices, Layout
 from data_prep.features.containers import LocatedArrays, all_suffixes
 from data_prep.features.kinds.container import Container
@@ -24,8 +24,8 @@ from tc3net.common.errors import UserError
 
 def recognise(
     path: Path, choices: FeatureChoices, video_ids: Collection[str] = (), *, joint_is_meant: bool = False
-) -> Streams:
-    """Finds both streams below one path.
+) -> Found:
+    """Finds the streams below one path.
 
     Args:
         path: a folder, or a file with a whole data set.
@@ -37,12 +37,14 @@ def recognise(
         UserError: nothing is there, or several layouts fit, or the one asked for does not.
     """
     asked = choices.layout
-    listings = _that_count(list_path(path, video_ids, choices.keys), asked)
+    listings = _that_count(list_path(path, video_ids, choices.keys, choices.names), asked)
     fits = {one: one.arrangement.fit(listings[one.container]) for one in ALL if one.container in listings}
     found = [one for one, fit in fits.items() if fit in (Fit.UNSURE, Fit.YES)]
     if not found:
         raise _nothing_found(path, choices)
-    unsure = [one for one in found if fits[one] is Fit.UNSURE and not joint_is_meant]
+    # Sizes that were stated divide an array, and say that it is not one stream alone.
+    meant = joint_is_meant or all(size is not None for _, size in choices.streams)
+    unsure = [one for one in found if fits[one] is Fit.UNSURE and not meant]
     words = "; ".join(
         f"{one.arrangement.words}{' (or one stream alone)' if one in unsure else ''}, {one.container.name}"
         for one in found
@@ -55,7 +57,11 @@ def recognise(
         raise UserError(
             f"{path}: found {words}; expected to see which features are meant. Say it: "
             + " or ".join(f"--feature_layout={one.name}" for one in found)
-            + (", or, if this is rgb alone, --flow_features= with flow's folder." if unsure else ".")
+            + (
+                ", or, if this is one stream alone, --streams=NAME (or --flow_features= with flow's folder)."
+                if unsure
+                else "."
+            )
         )
     else:
         chosen = found
@@ -81,7 +87,7 @@ def _missing_content(listing: Listing) -> str:
 def _nothing_found(path: Path, choices: FeatureChoices) -> UserError:
     if path.is_dir() and not choices.keys:
         return UserError(
-            f"{path}: no {all_suffixes()} files there, in {path}/rgb and {path}/flow or in other folders below, but "
+            f"{path}: no {all_suffixes()} files there, in folders named as its streams or in others below, but "
             f"{what_is_there(path)}; expected one or two per video. Check --features."
         )
     return UserError(
@@ -111,7 +117,7 @@ def single_stream(
             f"{path}: --feature_key={choices.key} names two arrays, but holds {stream} alone; expected one. "
             "Drop the other."
         )
-    listings = _that_count(list_path(path, video_ids, choices.keys), choices.layout)
+    listings = _that_count(list_path(path, video_ids, choices.keys, choices.names), choices.layout)
     found = [one for one in apart if one.container in listings]
     flag = flag or ("--features" if stream == "rgb" else "--flow_features")
     if len(found) != 1 or not listings[found[0].container].loose:
@@ -126,7 +132,8 @@ def single_stream(
     listing = listings[found[0].container]
     listing.require_unique(path)
     key = choices.keys[0] if choices.keys else None
-    named = {name: replace(location, key=key) for name, location in own_names(listing.loose, stream).items()}
+    own = own_names(listing.loose, stream, choices.names)
+    named = {name: replace(location, key=key) for name, location in own.items()}
     return LocatedArrays(named, f"{stream} features")
 
 
@@ -143,7 +150,7 @@ class _Place:
 
     recognises: Callable[[Path], bool]
     layouts: tuple[str, ...]
-    both: Callable[[Path, FeatureChoices, Sequence[str]], Streams]
+    both: Callable[[Path, FeatureChoices, Sequence[str]], Found]
     one: Callable[[Path, FeatureChoices, str, Sequence[str]], ArraySource]
 
 
@@ -151,7 +158,7 @@ _PLACES = (
     _Place(
         is_object_array,
         (AUTO, Layout(NPY, JOINT).name),
-        both=lambda path, choices, video_ids: Streams(WORDS, joint=RowArrays(path, video_ids)),
+        both=lambda path, choices, video_ids: Found(WORDS, joint=RowArrays(path, video_ids)),
         one=lambda path, choices, stream, video_ids: RowArrays(path, video_ids),
     ),
     _Place(
@@ -192,10 +199,10 @@ def open_features(
         flow_path = Path(choices.flow_features)
         apart = tuple(one.name for one in ALL if one.arrangement.streams_apart)
         _require_layout(f"{path} and --flow_features={choices.flow_features}", choices.layout, (AUTO, *apart))
-        streams = Streams(
+        places = {"rgb": path, "flow": flow_path}
+        streams = Found(
             f"rgb; flow in {flow_path}",
-            rgb=_place(path).one(path, choices, "rgb", video_ids),
-            flow=_place(flow_path).one(flow_path, choices, "flow", video_ids),
+            apart={name: _place(at).one(at, choices, name, video_ids) for name, at in places.items()},
         )
     return make_reader(streams, choices, f"{path}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,18 +16,24 @@ from data_prep.features.kinds.container import Container, Location, require_ther
 from data_prep.features.kinds.pointers import pointer_cure
 from data_prep.features.kinds.videos import extraction_needed, is_video
 from tc3net.common.errors import UserError
+from tc3net.data.streams import RGB_FLOW
 
-STREAMS = ("rgb", "flow")
-SUFFIX = re.compile(r"(?P<id>.+)[_.-](?P<stream>rgb|flow)", re.IGNORECASE)
-PREFIX = re.compile(r"(?P<stream>rgb|flow)[_.-](?P<id>.+)", re.IGNORECASE)
 _NAMED = 3
 _TRIED = 20  # files, until one is readable
 _NOT_UNPACKED = "__MACOSX"  # what macOS leaves beside the content of an archive
 
 
-def stream_pattern(name: str) -> re.Pattern[str] | None:
-    """How a name says which stream it is of: by `SUFFIX` or by `PREFIX`; None where it does not."""
-    return next((pattern for pattern in (SUFFIX, PREFIX) if pattern.fullmatch(name)), None)
+@functools.lru_cache(maxsize=64)
+def name_patterns(streams: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """How a name can say which of these streams it is of: by its end (`<id>_rgb`), or by its beginning (`rgb_<id>`)."""
+    some = "|".join(map(re.escape, streams))
+    suffix, prefix = rf"(?P<id>.+)[_.-](?P<stream>{some})", rf"(?P<stream>{some})[_.-](?P<id>.+)"
+    return re.compile(suffix, re.IGNORECASE), re.compile(prefix, re.IGNORECASE)
+
+
+def stream_pattern(name: str, streams: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Which of `name_patterns` a name fits, the end first; None where it says nothing of a stream."""
+    return next((pattern for pattern in name_patterns(streams) if pattern.fullmatch(name)), None)
 
 
 @dataclass(frozen=True)
@@ -35,10 +42,11 @@ class Listing:
 
     Attributes:
         loose: name -> location, for what is in no folder of a stream.
-        streams: stream -> name -> location, for the folders (or HDF5 groups) rgb and flow.
+        streams: stream -> name -> location, for the folders (or HDF5 groups) that are named as streams.
         twice: (first, second) location of one name, where there are two.
         annotated: ids of the annotated videos; empty where they are not known.
-        keys: what `--feature_key` says: nothing, the name of the array that is meant, or rgb's and flow's.
+        keys: what `--feature_key` says: nothing, the name of the array that is meant, or one of each stream.
+        names: of the streams that are looked for.
     """
 
     loose: dict[str, Location] = field(default_factory=dict)
@@ -46,6 +54,7 @@ class Listing:
     twice: list[tuple[Location, Location]] = field(default_factory=list)
     annotated: frozenset[str] = frozenset()
     keys: tuple[str, ...] = ()
+    names: tuple[str, ...] = RGB_FLOW
 
     def add(self, path: Path, folders: Iterable[str] = ()) -> None:
         """Adds a file.
@@ -54,7 +63,7 @@ class Listing:
             path: the file.
             folders: names of the folders that it lies in, below the path that is listed; one may be a stream's.
         """
-        stream = next((name.lower() for name in reversed(list(folders)) if name.lower() in STREAMS), None)
+        stream = next((name.lower() for name in reversed(list(folders)) if name.lower() in self.names), None)
         place = self.loose if stream is None else self.streams.setdefault(stream, {})
         if path.stem in place:
             self.twice.append((place[path.stem], Location(path)))
@@ -63,12 +72,10 @@ class Listing:
 
     def crops_merged(self) -> Listing:
         """The same, with one location for the files of all crops of a video."""
-        return Listing(
-            merged_crops(self.loose, self.annotated),
-            {stream: merged_crops(found, self.annotated) for stream, found in self.streams.items()},
-            self.twice,
-            self.annotated,
-            self.keys,
+        return replace(
+            self,
+            loose=merged_crops(self.loose, self.annotated),
+            streams={stream: merged_crops(found, self.annotated) for stream, found in self.streams.items()},
         )
 
     def require_unique(self, path: Path) -> None:
@@ -87,16 +94,16 @@ class Listing:
 
     def by_name(self, pattern: re.Pattern[str]) -> dict[str, dict[str, Location]]:
         """Stream -> video -> location, for the loose ones whose name tells the stream by this pattern."""
-        found: dict[str, dict[str, Location]] = {stream: {} for stream in STREAMS}
+        found: dict[str, dict[str, Location]] = {stream: {} for stream in self.names}
         for name, location in self.loose.items():
             match = pattern.fullmatch(name)
-            if match and stream_pattern(name) is pattern:
+            if match and stream_pattern(name, self.names) is pattern:
                 found[match["stream"].lower()][match["id"]] = location
         return {stream: merged_crops(locations, self.annotated) for stream, locations in found.items()}
 
     def streamless(self) -> dict[str, Location]:
         """The loose ones whose name leaves the stream open."""
-        return {name: location for name, location in self.loose.items() if stream_pattern(name) is None}
+        return {name: location for name, location in self.loose.items() if stream_pattern(name, self.names) is None}
 
     def first_names(self) -> tuple[str, ...]:
         """Names of the arrays of one of the loose files, lower case; () where there is none, or it has no names.
@@ -124,9 +131,9 @@ class Listing:
         return len(self.loose) + sum(map(len, self.streams.values()))
 
 
-def own_names(found: Mapping[str, Location], stream: str) -> dict[str, Location]:
+def own_names(found: Mapping[str, Location], stream: str, streams: tuple[str, ...]) -> dict[str, Location]:
     """The files of one stream under the ids of their videos: without the stream's name, where all of them bear it."""
-    for pattern in (SUFFIX, PREFIX):
+    for pattern in name_patterns(streams):
         matches = [(pattern.fullmatch(name), location) for name, location in found.items()]
         if all(match and match["stream"].lower() == stream for match, _ in matches):
             return {match["id"]: location for match, location in matches if match}
@@ -138,13 +145,15 @@ def names_of(location: Location) -> tuple[str, ...]:
     return tuple(name.lower() for name in array_names(location))
 
 
-def list_path(path: Path, annotated: Collection[str] = (), keys: tuple[str, ...] = ()) -> dict[Container, Listing]:
+def list_path(
+    path: Path, annotated: Collection[str] = (), keys: tuple[str, ...] = (), names: tuple[str, ...] = RGB_FLOW
+) -> dict[Container, Listing]:
     """Lists a folder, or a file with a whole data set. Files in sub-folders count where there are none above them.
 
     Args:
         path: the folder or file.
         annotated: ids of the annotated videos, where they are known.
-        keys: see `Listing`.
+        keys, names: see `Listing`.
 
     Returns:
         What there is of each kind of file; kinds of which there is nothing are left out.
@@ -155,17 +164,17 @@ def list_path(path: Path, annotated: Collection[str] = (), keys: tuple[str, ...]
     require_there(path)
     container = container_by_name(path)
     if path.is_file() and container is not None and container.members is not None:
-        return {container: members_listed(path, container.members(path), keys)}
+        return {container: members_listed(path, container.members(path), keys, names)}
     if path.is_file() and is_video(path):
         raise UserError(f"{path}: {extraction_needed('a video file')}")
     if not path.is_dir():
         raise UserError(
             f"{path}: neither a folder nor an existing .npy or HDF5 file; expected features. Check --features."
         )
-    direct = _listed(_direct(path), annotated)
+    direct = _listed(_direct(path, names), annotated, names)
     found = direct
     if not any(container.is_common for container in direct):
-        deep = _listed(_walk(path), annotated)
+        deep = _listed(_walk(path), annotated, names)
         found = deep if any(container.is_common for container in deep) or not direct else direct
     for listing in found.values():
         pointers = listing.pointers()
@@ -175,13 +184,15 @@ def list_path(path: Path, annotated: Collection[str] = (), keys: tuple[str, ...]
     return {container: replace(listing, keys=keys).crops_merged() for container, listing in found.items()}
 
 
-def _listed(files: Iterable[tuple[Path, tuple[str, ...]]], annotated: Collection[str]) -> dict[Container, Listing]:
+def _listed(
+    files: Iterable[tuple[Path, tuple[str, ...]]], annotated: Collection[str], names: tuple[str, ...]
+) -> dict[Container, Listing]:
     listings: dict[Container, Listing] = {}
     known = frozenset(annotated)
     for path, folders in files:
         container = container_by_name(path)
         if container is not None:
-            listings.setdefault(container, Listing(annotated=known)).add(path, folders)
+            listings.setdefault(container, Listing(annotated=known, names=names)).add(path, folders)
     return {container: listings[container] for container in CONTAINERS if container in listings}
 
 
@@ -190,14 +201,14 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == _NOT_UNPACKED
 
 
-def _direct(path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """The files of a folder, and of its folders rgb and flow."""
+def _direct(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The files of a folder, and of its folders that are named as streams."""
     for child in sorted(path.iterdir()):
         if is_hidden(child.name):
             continue
         if not child.is_dir():
             yield child, ()
-        elif child.name.lower() in STREAMS:
+        elif child.name.lower() in names:
             yield from (
                 (file, (child.name,))
                 for file in sorted(child.iterdir())
@@ -220,14 +231,17 @@ def _walk(path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
                 yield Path(folder, name), Path(folder).relative_to(path).parts
 
 
-def members_listed(path: Path, members: Mapping[str, bool], keys: tuple[str, ...] = ()) -> Listing:
+def members_listed(
+    path: Path, members: Mapping[str, bool], keys: tuple[str, ...] = (), names: tuple[str, ...] = RGB_FLOW
+) -> Listing:
     """What lies in a file with a whole data set; see `Container.members`."""
     streams = {
         name.lower(): {member: Location(path, f"{name}/{member}") for member in array_names(Location(path, name))}
         for name, is_group in members.items()
-        if is_group and name.lower() in STREAMS
+        if is_group and name.lower() in names
     }
-    return Listing({name: Location(path, name) for name in members if name.lower() not in STREAMS}, streams, keys=keys)
+    loose = {name: Location(path, name) for name in members if name.lower() not in names}
+    return Listing(loose, streams, keys=keys, names=names)
 
 
 def what_is_there(path: Path) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data_prep.features import ArraySource
-from data_prep.features.arrangements import Streams
+from data_prep.features.arrangements import Found
 from data_prep.features.axes import decide_axes
 from data_prep.features.choices import FeatureChoices
-from data_prep.features.readers import CHANNEL_ORDERS, JointReader, SeparateReader
+from data_prep.features.readers import CHANNEL_ORDERS, JointReader, SeparateReader, Sizes
 from tc3net.common.errors import UserError
 
 # Videos whose shapes are looked at to find out the order of the axes.
 _SHAPES_SEEN = 200
 
 
-def make_reader(streams: Streams, choices: FeatureChoices, where: str) -> tuple[SeparateReader | JointReader, str]:
+def make_reader(streams: Found, choices: FeatureChoices, where: str) -> tuple[SeparateReader | JointReader, str]:
     """A reader of the streams, and the layout in words.
 
     Args:
@@ -30,21 +30,27 @@ def make_reader(streams: Streams, choices: FeatureChoices, where: str) -> tuple[
     notes = dict.fromkeys(note for source in streams.sources() for note in source.notes)
     added = [*filter(None, [axes.describe()]), *notes]
     if streams.joint is not None:
-        if choices.cut_streams:
+        if choices.cut_streams and len(choices.streams) > 1:
             raise UserError(
-                f"{where}: --cut_streams found, but both streams lie in one array ({streams.words}); expected it for "
+                f"{where}: --cut_streams found, but all streams lie in one array ({streams.words}); expected it for "
                 "streams in arrays of their own. Drop the flag."
             )
-        words = ", ".join([streams.words, choices.channel_order.replace("_", " "), *added])
-        return JointReader(streams.joint, axes, choices.channel_order), words
+        sizes = Sizes(choices.streams, choices.sizes_from)
+        reader = JointReader(streams.joint, axes, choices.channel_order, sizes)
+        return reader, ", ".join([streams.words, *reader.describe(), *added])
     if choices.channel_order != CHANNEL_ORDERS[0]:
         raise UserError(
-            f"{where}: --channel_order={choices.channel_order} found, but rgb and flow are separate ({streams.words}); "
+            f"{where}: --channel_order={choices.channel_order} found, but the streams are separate ({streams.words}); "
             "expected it for joint arrays only. Drop the flag."
         )
-    assert streams.rgb is not None and streams.flow is not None
-    reader = SeparateReader(streams.rgb, streams.flow, axes, choices.cut_streams)
-    return reader, ", ".join([streams.words, *added, *([reader.describe_cuts()] if choices.cut_streams else [])])
+    apart = SeparateReader(
+        {name: streams.apart[name] for name in choices.names},
+        axes,
+        cut=choices.cut_streams,
+        zero_missing=choices.missing_stream == "zero",
+        sizes=Sizes(choices.streams, choices.sizes_from),
+    )
+    return apart, ", ".join([streams.words, *added, *apart.describe()])
 
 
 def _some_shapes(sources: Sequence[ArraySource]) -> list[tuple[int, ...]]:

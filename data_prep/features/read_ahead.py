@@ -26,10 +26,10 @@ class ReadAhead:
     """
 
     def __init__(self, reader: FeatureReader, video_ids: Sequence[str]) -> None:
-        self._reader = reader
+        self._reader, self.streams = reader, reader.streams
         self._following: Iterator[str] = iter(video_ids)
         self._thread = ThreadPoolExecutor(1)
-        self._next: tuple[str, Future[tuple[np.ndarray, np.ndarray]]] | None = None
+        self._next: tuple[str, Future[tuple[np.ndarray, ...]]] | None = None
 
     def __enter__(self) -> ReadAhead:
         self._begin()
@@ -50,7 +50,7 @@ class ReadAhead:
         """See `FeatureReader.num_segments`."""
         return self._thread.submit(self._reader.num_segments, video_id).result()
 
-    def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, video_id: str) -> tuple[np.ndarray, ...]:
         """See `FeatureReader.read`; its errors are raised here, when their video is asked for.
 
         Raises:

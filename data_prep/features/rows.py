@@ -5,6 +5,8 @@ Every check takes `what`, the array or file in words, as the beginning of its me
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tc3net.common.errors import UserError
@@ -82,53 +84,52 @@ def as_float32(what: str, rows: np.ndarray, first_segment: int = 0) -> np.ndarra
     return converted
 
 
-def check_streams(what: str, rgb: np.ndarray, flow: np.ndarray) -> None:
-    """Raises unless both streams hold rows and belong together; their values are not looked at.
+def check_streams(what: str, features: Mapping[str, np.ndarray]) -> None:
+    """Raises unless all streams hold rows and belong together; their values are not looked at.
 
     Args:
         what: names the video and its files.
-        rgb, flow: what should be [s, D] each, s and D at least 1.
+        features: what should be [s, D] by stream, s and D at least 1.
 
     Raises:
-        UserError: a stream fails `check_rows` or is empty; or the shapes differ.
+        UserError: a stream fails `check_rows` or is empty; or they differ in length.
     """
-    for stream, values in (("rgb", rgb), ("flow", flow)):
+    for stream, values in features.items():
         check_rows(f"{what}: {stream}", values.shape, values.dtype)
         if values.shape[0] == 0 or values.shape[1] == 0:
             raise UserError(
                 f"{what}: {stream} is empty (shape {list(values.shape)}); expected at least one segment. "
                 "Extract the features again, or leave the video out."
             )
-    if rgb.shape != flow.shape:
-        differs = "segments" if len(rgb) != len(flow) else "dims"
-        raise UserError(
-            f"{what}: rgb is {list(rgb.shape)}, flow is {list(flow.shape)}; expected the same number of {differs}. "
-            + (_cure_of_lengths(len(rgb), len(flow)) if len(rgb) != len(flow) else "Extract both with networks alike.")
-        )
+    lengths = {stream: len(values) for stream, values in features.items()}
+    if len(set(lengths.values())) > 1:
+        shapes = ", ".join(f"{stream} is {list(values.shape)}" for stream, values in features.items())
+        cure = _cure_of_lengths(lengths)
+        raise UserError(f"{what}: {shapes}; expected the same number of segments. {cure}")
 
 
-def _cure_of_lengths(rgb_rows: int, flow_rows: int) -> str:
-    longer = flow_rows - rgb_rows
-    if rgb_rows > MAX_CUT_ROWS and abs(longer - rgb_rows) <= MAX_CUT_ROWS:
+def _cure_of_lengths(lengths: Mapping[str, int]) -> str:
+    rgb_rows, flow_rows = lengths.get("rgb", 0), lengths.get("flow", 0)
+    if rgb_rows > MAX_CUT_ROWS and abs(flow_rows - 2 * rgb_rows) <= MAX_CUT_ROWS:
         return (
             "Flow is twice as long: its x and y images were counted one by one. Extract flow anew, with x and y of a "
             "frame as one."
         )
-    if abs(longer) <= MAX_CUT_ROWS:
-        return "A video of N frames has N - 1 flows: --cut_streams cuts both streams to the shorter one."
-    return "Extract both streams with the same segments."
+    if max(lengths.values()) - min(lengths.values()) <= MAX_CUT_ROWS:
+        return "A video of N frames has N - 1 flows: --cut_streams cuts the streams to the shortest one."
+    return "Extract all streams with the same segments."
 
 
-def check_features(what: str, rgb: np.ndarray, flow: np.ndarray) -> None:
-    """Raises unless both streams are usable.
+def check_features(what: str, features: Mapping[str, np.ndarray]) -> None:
+    """Raises unless all streams are usable.
 
     Args:
         what: names the video and its files.
-        rgb, flow: what should be [s, D] each.
+        features: what should be [s, D] by stream.
 
     Raises:
         UserError: see `check_streams` and `check_finite`.
     """
-    check_streams(what, rgb, flow)
-    check_finite(f"{what}: rgb", rgb)
-    check_finite(f"{what}: flow", flow)
+    check_streams(what, features)
+    for stream, values in features.items():
+        check_finite(f"{what}: {stream}", values)

@@ -18,10 +18,11 @@ from data_prep.features import FeatureReader
 from data_prep.features.axes import AXES
 from data_prep.features.choices import LAYOUTS, FeatureChoices
 from data_prep.features.layouts import open_features
-from data_prep.features.readers import CHANNEL_ORDERS
+from data_prep.features.readers import CHANNEL_ORDERS, MISSING
 from data_prep.inputs.rescaled import known_durations, rescaled_times
 from data_prep.inputs.time_sources import TimeInfo, probe_videos, read_time_table
 from tc3net.common.errors import UserError
+from tc3net.data.streams import RGB_FLOW, parse_streams
 from tc3net.data.timebase import TimeBase
 
 DEFAULT_TIME_BASE = TimeBase()
@@ -39,8 +40,10 @@ class InputOptions:
         feature_layout: one of `layouts.LAYOUTS`.
         channel_order: one of `readers.CHANNEL_ORDERS`, for joint arrays.
         feature_axes: one of `axes.AXES`, for arrays with crops.
-        feature_key: name of the array in files of several; or rgb's and flow's, separated by a comma.
-        cut_streams: whether rgb and flow that differ by one or two rows are cut to the shorter one.
+        feature_key: name of the array in files of several; or one of each stream, separated by commas.
+        cut_streams: whether streams that differ by one or two rows are cut to the shortest one.
+        streams: names of the streams, with sizes or without, as `tc3net.data.streams.parse_streams` reads them.
+        missing_stream: what becomes of a video without one of its streams, one of `readers.MISSING`.
         time_base: how feature rows relate to seconds, where no other source says it.
         rescaled_rows: whether the rows of every video span its whole duration, however many they are.
         time_base_file: table with the time base (and duration) of each video.
@@ -58,6 +61,8 @@ class InputOptions:
     feature_axes: str = "auto"
     feature_key: str | None = None
     cut_streams: bool = False
+    streams: str = ",".join(RGB_FLOW)
+    missing_stream: str = MISSING[0]
     time_base: TimeBase = DEFAULT_TIME_BASE
     rescaled_rows: bool = False
     time_base_file: str | Path | None = None
@@ -107,6 +112,8 @@ def open_inputs(options: InputOptions) -> Inputs:
         options.feature_axes,
         options.feature_key,
         options.cut_streams,
+        parse_streams(options.streams),
+        options.missing_stream,
     )
     reader, layout_words = open_features(options.features, video_ids, choices)
     times, time_words = _times(options, list(dict.fromkeys(video_ids)))
@@ -184,7 +191,7 @@ def define_input_flags(flag_values: flags.FlagValues) -> None:
         ("flow_features", "The same for flow, where --features holds rgb only."),
         ("time_base_file", "Table video,fps,frames_per_segment,stride_frames,duration_s, all but video optional."),
         ("videos", "Folder of the video files <video>.mp4: fps and durations are read from them."),
-        ("feature_key", "Name of the array in files of several; or rgb's and flow's, with a comma: rgb_i3d,flow_i3d."),
+        ("feature_key", "Name of the array in files of several; or one of each stream, as in rgb_i3d,flow_i3d."),
         ("class_list", "Class names in the order of their ids: one per line, or .npy. Default: the annotations'."),
         ("subset", "Subset of all videos, for tables without such a column. Default: training."),
     ):
@@ -193,14 +200,17 @@ def define_input_flags(flag_values: flags.FlagValues) -> None:
         ("annotation_format", format_names(), "Format of --annotations, where its content leaves it open."),
         ("feature_layout", LAYOUTS, "Kind and arrangement of the feature files, where they leave it open."),
         ("feature_axes", AXES, "Where crops are in [crops, s, D] or [s, crops, D], if all videos leave it open."),
-        ("channel_order", CHANNEL_ORDERS, "Which stream comes first in arrays that hold both."),
+        ("channel_order", CHANNEL_ORDERS, "Which of rgb and flow comes first in arrays that hold both."),
+        ("missing_stream", MISSING, "Videos that lack a stream: refused, or that stream is zero in them."),
     ):
         flags.DEFINE_enum(name, values[0], values, text, flag_values=flag_values)
     for name, text in (
-        ("cut_streams", "Cut rgb and flow that differ by one or two rows to the shorter one."),
+        ("cut_streams", "Cut streams that differ by one or two rows to the shortest one."),
         ("rescaled_rows", "The rows of every video span its whole duration, such as 100 of each; needs durations."),
     ):
         flags.DEFINE_bool(name, False, text, flag_values=flag_values)
+    text = "The streams, and their sizes where arrays hold several: rgb,flow or videomae or rgb:1024,audio:128."
+    flags.DEFINE_string("streams", ",".join(RGB_FLOW), text, flag_values=flag_values)
     flags.DEFINE_float(
         "fps", default.fps, "Frames per second that the features were computed at.", flag_values=flag_values
     )
@@ -242,6 +252,8 @@ def input_options(flag_values: flags.FlagValues) -> InputOptions:
         feature_axes=flag_values.feature_axes,
         feature_key=flag_values.feature_key or None,
         cut_streams=flag_values.cut_streams,
+        streams=flag_values.streams,
+        missing_stream=flag_values.missing_stream,
         time_base=TimeBase(flag_values.fps, flag_values.frames_per_segment, flag_values.stride_frames),
         rescaled_rows=flag_values.rescaled_rows,
         time_base_file=flag_values.time_base_file or None,

@@ -110,7 +110,7 @@ def verify(folder: str | Path) -> Verified:
         annotations,
         time_bases,
         {video.record.video_id: video.counts for video in videos},
-        Findings((*problems, *findings.problems), findings.feature_dim, findings.features),
+        Findings((*problems, *findings.problems), manifest.streams, findings.features),
     )
 
 
@@ -203,15 +203,15 @@ def _decode(serialized: tf.Tensor, subset: str, manifest: Manifest) -> _Video:
     record = _record(raw, video_id, where, manifest)
     time_base = TimeBase(float(raw["fps"]), int(raw["frames_per_segment"]), int(raw["stride_frames"]))
     num_segments = int(raw["num_segments"])
-    streams = [
-        _stream(raw[f"features/{name}"], (num_segments, dim), f"{where}: {name}", manifest.feature_dtype)
+    streams = {
+        name: _stream(raw[f"features/{name}"], (num_segments, dim), f"{where}: {name}", manifest.feature_dtype)
         for name, dim in manifest.streams.sizes
-    ]
+    }
     counts = _counts(raw, record, where, manifest, time_base.duration_s(num_segments))
     features: FeatureFacts | Problem
     try:
-        check_features(where, *streams)
-        features = examine(*streams)
+        check_features(where, streams)
+        features = examine(streams)
     except UserError as error:
         features = Problem(video_id, "bad_features", str(error))
     return _Video(record, counts, time_base, num_segments, features)

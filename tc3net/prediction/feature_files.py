@@ -15,10 +15,11 @@ from data_prep.features.axes import AXES
 from data_prep.features.choices import LAYOUTS, FeatureChoices
 from data_prep.features.given import open_given
 from data_prep.features.growing import JoinedFiles
-from data_prep.features.readers import CHANNEL_ORDERS
-from data_prep.features.rows import as_float32, check_width
+from data_prep.features.readers import CHANNEL_ORDERS, MISSING
+from data_prep.features.rows import as_float32
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
+from tc3net.data.streams import RGB_FLOW, Streams
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,16 @@ class FileChoices:
     feature_layout: str = option(
         LAYOUTS[0], "Kind and arrangement of the files in a folder, where they leave it open.", choices=LAYOUTS
     )
-    feature_key: str = option("", "Name of the array in files of several; or rgb's and flow's, with a comma.")
-    cut_streams: bool = option(False, "Cut rgb and flow that differ by one or two rows to the shorter one.")
+    feature_key: str = option("", "Name of the array in files of several; or one of each stream, with commas.")
+    cut_streams: bool = option(False, "Cut streams that differ by one or two rows to the shortest one.")
+    missing_stream: str = option(
+        MISSING[0], "Videos that lack a stream: refused, or that stream is zero in them.", choices=MISSING
+    )
 
 
 @dataclass(frozen=True)
 class FeatureFiles:
-    """The files of some videos, in one order: of each its rgb and its flow file, or one with both streams.
+    """The files of some videos, in one order: of each its rgb and its flow file, or one with all streams.
 
     Attributes:
         rgb, flow: as many of each; or folders, files with many videos, patterns, lists of files.
@@ -77,19 +81,19 @@ class FeatureFiles:
         return [(path,) for path in self.joint] or list(zip(self.rgb, self.flow))
 
 
-def read_videos(files: FeatureFiles, dim: int, choices: FileChoices = FileChoices()) -> dict[str, np.ndarray]:
-    """Features [s, 2D] float32 by video id, rgb first; `describe_and_read` without the words."""
-    return describe_and_read(files, dim, choices)[1]
+def read_videos(files: FeatureFiles, streams: Streams, choices: FileChoices = FileChoices()) -> dict[str, np.ndarray]:
+    """Features [s, ΣD] float32 by video id, the streams in order; `describe_and_read` without the words."""
+    return describe_and_read(files, streams, choices)[1]
 
 
 def describe_and_read(
-    files: FeatureFiles, dim: int, choices: FileChoices = FileChoices()
+    files: FeatureFiles, streams: Streams, choices: FileChoices = FileChoices()
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """How the features were understood, in words, and the features [s, 2D] float32 by video id, rgb first.
+    """How the features were understood, in words, and the features [s, ΣD] float32 by video id, the streams in order.
 
     Args:
         files: whatever `data_prep.features.given.open_given` takes; a single file gives its video its name.
-        dim: D of the model.
+        streams: of the model.
         choices: what the files do not say.
 
     Raises:
@@ -97,33 +101,41 @@ def describe_and_read(
             damaged or not usable, or not of the model's width.
     """
     files.require_one_kind()
+    _require_names(files, streams)
     stated = FeatureChoices(
         layout=choices.feature_layout,
         channel_order=choices.channel_order,
         axes=choices.feature_axes,
         key=choices.feature_key or None,
         cut_streams=choices.cut_streams,
+        streams=streams.sizes,
+        missing_stream=choices.missing_stream,
+        sizes_from="the model was trained on features of that size. Extract the features with the same network, or "
+        "choose --rgb/--flow or --features to fit.",
     )
     reader, words = open_given(files.joint, files.rgb, files.flow, stated)
     videos = {}
     for video_id in reader.video_ids():
-        rgb, flow = reader.read(video_id)
-        joint = np.concatenate([rgb, flow], axis=1)  # 2 x [s, D] -> [s, 2D]
-        where = reader.where(video_id)
-        if files.joint:
-            check_width(where, joint.shape, 2 * dim)
-        else:
-            check_width(where, rgb.shape, dim)
-        videos[video_id] = as_float32(where, joint)
+        joint = np.concatenate(reader.read(video_id), axis=1)  # [s, D] of each -> [s, ΣD]
+        videos[video_id] = as_float32(reader.where(video_id), joint)
     return words, videos
 
 
-def open_growing(files: FeatureFiles, width: int, choices: FileChoices = FileChoices()) -> JoinedFiles:
+def _require_names(files: FeatureFiles, streams: Streams) -> None:
+    """Refuses files of rgb and flow for a model of other streams."""
+    if files.rgb and streams.names != RGB_FLOW:
+        raise UserError(
+            f"--rgb and --flow found, but the model reads the streams {streams.words()}; expected --features: a file "
+            "with all of them side by side, or a folder of files for each stream."
+        )
+
+
+def open_growing(files: FeatureFiles, streams: Streams, choices: FileChoices = FileChoices()) -> JoinedFiles:
     """Files of one video that another program still writes.
 
     Args:
         files: of one video; they may not exist yet.
-        width: 2D of the model.
+        streams: of the model.
         choices: the order of the channels.
 
     Raises:
@@ -133,9 +145,10 @@ def open_growing(files: FeatureFiles, width: int, choices: FileChoices = FileCho
     if (len(files.rgb), len(files.flow), len(files.joint)) not in ((1, 1, 0), (0, 0, 1)):
         found = [*files.joint, *files.rgb, *files.flow]
         raise UserError(f"Found {found} to follow; expected one --features file, or one --rgb and one --flow file.")
+    _require_names(files, streams)
     (paths,) = files.by_video()
     default = FileChoices()
-    for name in ("feature_axes", "feature_layout", "feature_key", "cut_streams"):
+    for name in ("feature_axes", "feature_layout", "feature_key", "cut_streams", "missing_stream"):
         value = getattr(choices, name)
         if value != getattr(default, name):
             raise UserError(
@@ -147,4 +160,4 @@ def open_growing(files: FeatureFiles, width: int, choices: FileChoices = FileCho
             f"--channel_order={choices.channel_order} found, but rgb and flow are separate; expected it for joint "
             "arrays only. Drop the flag."
         )
-    return JoinedFiles(paths, width, choices.channel_order)
+    return JoinedFiles(paths, [size for _, size in streams.sizes], choices.channel_order)

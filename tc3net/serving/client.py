@@ -274,7 +274,7 @@ def main(argv: Sequence[str]) -> None:
             return
         if not FLAGS.features:
             raise UserError("--features is missing: feature files [segments, 2D], comma separated (or --health).")
-        videos = read_videos(FeatureFiles(joint=FLAGS.features), client.feature_width() // 2, from_flags(FileChoices))
+        videos = read_videos(FeatureFiles(joint=FLAGS.features), client.streams(), from_flags(FileChoices))
         found = {
             video_id: client.localize(features, fps=FLAGS.fps, stride=FLAGS.stride_frames)
             for video_id, features in videos.items()
