@@ -74,8 +74,11 @@ def _that_count(listings: dict[Container, Listing], asked: str) -> dict[Containe
 
 
 def _missing_content(listing: Listing) -> str:
+    """How many files are links without content, with what fetches the first."""
     pointers = listing.pointers()
-    return f", of {len(pointers)} files no content ({pointers[0]})" if pointers else ""
+    if not pointers:
+        return ""
+    return f", {len(pointers)} of {len(listing)} files without their content: {pointers[0].rpartition('. ')[2]}"
 
 
 def _nothing_found(path: Path, choices: FeatureChoices) -> UserError:
