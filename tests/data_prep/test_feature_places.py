@@ -54,11 +54,13 @@ def assert_reads(reader: FeatureReader, streams: dict[str, dict[str, np.ndarray]
         "{s}_{v}.npy",
         "{s}/{s}_{v}.npy",
         "{s}/{v}-{s}.npy",
-        "{s}/{v}.NPY.npy",
     ],
 )
 def test_files_in_folders_and_names_of_streams(tmp_path: Path, pattern: str) -> None:
-    write(tmp_path, pattern.replace(".NPY", ""))
+    write(tmp_path, pattern)
+    assert_reads(open_features(tmp_path, list(RGB))[0])
+    for path in list(tmp_path.rglob("*.npy")):
+        path.rename(path.with_suffix(".NPY"))
     assert_reads(open_features(tmp_path, list(RGB))[0])
 
 
@@ -66,6 +68,20 @@ def test_a_stream_in_sub_folders(tmp_path: Path) -> None:
     write(tmp_path, "{s}-features/{c}/{v}.npy")
     choices = FeatureChoices(flow_features=tmp_path / "flow-features")
     assert_reads(open_features(tmp_path / "rgb-features", list(RGB), choices)[0])
+
+
+def test_the_folder_of_both_streams_for_each_of_them(tmp_path: Path) -> None:
+    write(tmp_path, "{s}/{v}.npy")
+    assert_reads(open_features(tmp_path, list(RGB), FeatureChoices(flow_features=tmp_path))[0])
+
+
+def test_links_without_content_of_one_stream_are_said(tmp_path: Path) -> None:
+    write(tmp_path, "{s}-i3d/{v}.npy")
+    (tmp_path / "flow-i3d" / "v1.npy").unlink()
+    (tmp_path / "flow-i3d" / "v1.npy").symlink_to("/absent/dvc/v1")
+    choices = FeatureChoices(flow_features=tmp_path / "flow-i3d")
+    words = open_features(tmp_path / "rgb-i3d", list(RGB), choices)[1]
+    assert "1 of 2 files without their content: Fetch it: dvc pull" in words
 
 
 def test_files_above_count_alone(tmp_path: Path) -> None:
