@@ -277,6 +277,12 @@ def test_tables_beside_features_are_no_question(tmp_path: Path) -> None:
     (tmp_path / "videos.csv").write_text("video,class\nv1,Run\n")
     write(tmp_path / "mean.pkl", RGB["v1"])
     assert open_features(tmp_path, ["v1"])[0].video_ids() == ["v1"]
+    (tmp_path / "v1.npz").unlink()
+    np.save(tmp_path / "v1.npy", JOINT["v1"])
+    with pytest.raises(UserError, match=r"There are 1 \.pkl files too: --feature_layout=pkl_\.\.\. There are 1 \.csv"):
+        open_features(tmp_path, ["v1"])
+    write(tmp_path / "v1.npz", {"rgb": RGB["v1"], "flow": FLOW["v1"]})
+    (tmp_path / "v1.npy").unlink()
     with pytest.raises(UserError, match="--feature_layout=mat_joint does not fit; found a file for each video with an"):
         open_features(tmp_path, ["v1"], FeatureChoices(layout="mat_joint"))
     assert open_features(tmp_path, [], FeatureChoices(layout="pkl_joint"))[0].video_ids() == ["mean"]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from data_prep.conversion.pipeline import convert
 from data_prep.features import FeatureReader
 from data_prep.features.choices import FeatureChoices
 from data_prep.features.layouts import open_features
 from tc3net.common.errors import UserError
+from tests.support.conversion import write_inputs
 
 RGB = {name: np.random.default_rng(seed).random((rows, 4), np.float32) for seed, (name, rows) in
        enumerate({"v1": 3, "v2": 5}.items())}  # fmt: skip
@@ -51,11 +54,13 @@ def assert_reads(reader: FeatureReader, streams: dict[str, dict[str, np.ndarray]
         "{s}_{v}.npy",
         "{s}/{s}_{v}.npy",
         "{s}/{v}-{s}.npy",
-        "{s}/{v}.NPY.npy",
     ],
 )
 def test_files_in_folders_and_names_of_streams(tmp_path: Path, pattern: str) -> None:
-    write(tmp_path, pattern.replace(".NPY", ""))
+    write(tmp_path, pattern)
+    assert_reads(open_features(tmp_path, list(RGB))[0])
+    for path in list(tmp_path.rglob("*.npy")):
+        path.rename(path.with_suffix(".NPY"))
     assert_reads(open_features(tmp_path, list(RGB))[0])
 
 
@@ -63,6 +68,20 @@ def test_a_stream_in_sub_folders(tmp_path: Path) -> None:
     write(tmp_path, "{s}-features/{c}/{v}.npy")
     choices = FeatureChoices(flow_features=tmp_path / "flow-features")
     assert_reads(open_features(tmp_path / "rgb-features", list(RGB), choices)[0])
+
+
+def test_the_folder_of_both_streams_for_each_of_them(tmp_path: Path) -> None:
+    write(tmp_path, "{s}/{v}.npy")
+    assert_reads(open_features(tmp_path, list(RGB), FeatureChoices(flow_features=tmp_path))[0])
+
+
+def test_links_without_content_of_one_stream_are_said(tmp_path: Path) -> None:
+    write(tmp_path, "{s}-i3d/{v}.npy")
+    (tmp_path / "flow-i3d" / "v1.npy").unlink()
+    (tmp_path / "flow-i3d" / "v1.npy").symlink_to("/absent/dvc/v1")
+    choices = FeatureChoices(flow_features=tmp_path / "flow-i3d")
+    words = open_features(tmp_path / "rgb-i3d", list(RGB), choices)[1]
+    assert "1 of 2 files without their content: Fetch it: dvc pull" in words
 
 
 def test_files_above_count_alone(tmp_path: Path) -> None:
@@ -232,7 +251,7 @@ def test_files_that_are_there_by_name_only(tmp_path: Path, make: Callable[[Path]
     (tmp_path / "rgb" / "v1.npy").unlink()
     make(tmp_path / "rgb" / "v1.npy")
     reader, words = open_features(tmp_path, list(RGB))
-    assert ("of 1 files no content" in words) == (tmp_path / "rgb" / "v1.npy").is_symlink()
+    assert ("npy, 1 of 4 files without their content: " in words) == (tmp_path / "rgb" / "v1.npy").is_symlink()
     with pytest.raises(UserError, match=rf"rgb/v1\.npy: {cure}" if "lfs" not in cure else cure):
         reader.read("v1")
     reader.read("v2")
@@ -249,6 +268,18 @@ def test_nothing_but_links_is_one_line(tmp_path: Path) -> None:
             (tmp_path / stream / f"{name}.npy").symlink_to(f"../{ANNEXED}")
     with pytest.raises(UserError, match=r"flow/v1\.npy: a link of git-annex .*git annex get .*\(and 3 more like it\)$"):
         open_features(tmp_path, list(RGB))
+
+
+def test_a_video_without_content_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = write_inputs(tmp_path)
+    video = tmp_path / "features" / "rgb" / "v1.npy"
+    video.unlink()
+    video.symlink_to(f"../{ANNEXED}")
+    with pytest.raises(UserError, match=r"v1: .*rgb/v1\.npy: a link of git-annex .* Fetch it: git annex get"):
+        convert(options)
+    manifest = convert(replace(options, skip_bad_videos=True))
+    assert [one["video"] for one in manifest.left_out] == ["v1"]
+    assert "1 of 6 files without their content: Fetch it: git annex get" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("rgb_rows", "flow_rows"), [(6, 5), (5, 6), (7, 5), (5, 5)])

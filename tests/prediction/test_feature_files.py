@@ -318,6 +318,10 @@ def test_growing_files_and_what_cannot_be_said_of_them(tmp_path: Path) -> None:
         open_growing(FeatureFiles(["a.npy"], ["b.npy"]), 2 * DIM, FileChoices(channel_order="flow_first"))
     with pytest.raises(UserError, match=r"a\.npz: expected a \.npy file, or \.f32 .* before they are complete"):
         open_growing(FeatureFiles(joint=["a.npz"]), 2 * DIM)
+    with pytest.raises(UserError, match=r"a\.mov: a video file found; expected features"):
+        open_growing(FeatureFiles(joint=["a.mov"]), 2 * DIM)
+    with pytest.raises(UserError, match="--cut_streams=True with --follow found"):
+        open_growing(joint, 2 * DIM, FileChoices(cut_streams=True))
     crops = FeatureFiles(joint=[save(tmp_path / "c.npy", x=JOINT["a"][None])])
     with pytest.raises(UserError, match=r"c\.npy has shape \[1, 7, 8\]; expected \[segments, dims\]"):
         open_growing(crops, 2 * DIM).read()
