@@ -32,10 +32,11 @@ def pinned(name: str) -> list[str]:
 
 
 HDF5 = ["h5py>=3"]
+MAT = ["scipy>=1.9"]
 VIDEO = ["opencv-python-headless>=4.8"]
 SERVING = ["grpcio>=1.60", "tensorflow-serving-api>=2.15"]
-TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.7", "pyyaml>=6", "scipy>=1.10", "selenium>=4.20"]
-DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *VIDEO, *SERVING]
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.7", "pyyaml>=6", "selenium>=4.20"]
+DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *MAT, *VIDEO, *SERVING]
 
 setup(
     name="tc3net",
@@ -51,6 +52,7 @@ setup(
         "addons": pinned("requirements-addons.txt"),  # optimizers of tensorflow-addons; Python 3.9 to 3.11
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "hdf5": HDF5,  # features in HDF5 files
+        "mat": MAT,  # features in MATLAB files before version 7.3
         "video": VIDEO,  # the time base from video files
         "serving": SERVING,  # asking a model server over gRPC
         "beam": ["apache-beam>=2.60"],  # conversion and scoring on several machines

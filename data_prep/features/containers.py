@@ -1,164 +1,29 @@
-"""Arrays in files of three kinds: .npy (one array), .npz (several by name), HDF5 (several by name, also in groups).
+"""The kinds of files that arrays lie in: one table, in which each recognises its files. Nothing else names one.
 
-Each kind is a row of `CONTAINERS` that recognises its files and opens them; nothing else asks for a kind. Files are
-opened for one read and closed again: a data set may have more videos than a process may have open files, and what holds
-nothing open can be handed to another process.
+Files are opened for one read and closed again: a data set may have more videos than a process may have open files, and
+what holds nothing open can be handed to another process.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
-from data_prep.pickles.arrays import array_shape, load_array, read_header
+from data_prep.features.axes import Axes
+from data_prep.features.kinds.container import Arrays, Container, Location, require_there
+from data_prep.features.kinds.csv_files import CSV
+from data_prep.features.kinds.hdf5 import HDF5
+from data_prep.features.kinds.matlab import MAT
+from data_prep.features.kinds.numpy_files import NPY, NPZ
+from data_prep.features.kinds.pickle_files import PKL, TORCH
+from data_prep.features.kinds.videos import extraction_needed, is_video
 from tc3net.common.errors import UserError
 
-
-@dataclass(frozen=True)
-class Location:
-    """Where one array lies.
-
-    Attributes:
-        path: the file.
-        node: name of the group or dataset of a video inside an HDF5 file that holds many; "" for the whole file.
-        key: name of the array among those of the file or group, in any case; None: there is only one.
-    """
-
-    path: Path
-    node: str = ""
-    key: str | None = None
-
-    def __str__(self) -> str:
-        parts = [part for part in (self.node, self.key) if part]
-        return f"{self.path}" + (f" ({'/'.join(parts)})" if parts else "")
-
-
-class Arrays(Protocol):
-    """What an opened location holds: arrays by name; or it is itself one array, which is called ""."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the arrays; () where it is one itself."""
-
-    @property
-    def is_array(self) -> bool:
-        """Whether it is itself an array."""
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of an array, from its description."""
-
-    def read(self, name: str) -> np.ndarray:
-        """The array, in memory."""
-
-
-@dataclass(frozen=True)
-class Container:
-    """A kind of file that arrays lie in.
-
-    Attributes:
-        name: what the names of its layouts begin with.
-        suffixes: what its files end in.
-        first_bytes: what its files begin with, for files that end in something else.
-        opened: gives what lies at a location; raises UserError that names it, for what is absent or damaged.
-        names_arrays: whether a file holds arrays by name.
-        members: for kinds of which one file may hold a whole data set: names in a file -> whether each is a group.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    first_bytes: bytes
-    opened: Callable[[Location], AbstractContextManager[Arrays]]
-    names_arrays: bool = True
-    members: Callable[[Path], dict[str, bool]] | None = None
-
-
-class _OneArray:
-    """A .npy file."""
-
-    names = ()
-    is_array = True
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return array_shape(self._path)
-
-    def read(self, name: str) -> np.ndarray:
-        return load_array(self._path)
-
-
-@contextlib.contextmanager
-def _open_npy(location: Location) -> Iterator[Arrays]:
-    yield _OneArray(location.path)  # errors name the file already
-
-
-class _Archive:
-    """A .npz file."""
-
-    is_array = False
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
-        self.names = tuple(name[: -len(".npy")] for name in archive.namelist() if name.endswith(".npy"))
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        with self._archive.open(f"{name}.npy") as member:
-            return read_header(member)[0]
-
-    def read(self, name: str) -> np.ndarray:
-        with self._archive.open(f"{name}.npy") as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
-
-
-@contextlib.contextmanager
-def _open_npz(location: Location) -> Iterator[Arrays]:
-    with _naming(location, ".npz"), zipfile.ZipFile(location.path) as archive:
-        yield _Archive(archive)
-
-
-class _Node:
-    """A group or dataset of an HDF5 file, or the file."""
-
-    def __init__(self, node: Any, array_type: type) -> None:
-        self._node = node
-        self.is_array = isinstance(node, array_type)
-        self.names = () if self.is_array else tuple(name for name in node if isinstance(node[name], array_type))
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return tuple((self._node[name] if name else self._node).shape)
-
-    def read(self, name: str) -> np.ndarray:
-        return np.asarray((self._node[name] if name else self._node)[()])
-
-
-@contextlib.contextmanager
-def _open_hdf5(location: Location) -> Iterator[Arrays]:
-    with _naming(location, "HDF5"):
-        h5py = import_h5py(location)
-        with h5py.File(location.path, "r") as file:
-            yield _Node(file[location.node] if location.node else file, h5py.Dataset)
-
-
-def _members_of_hdf5(path: Path) -> dict[str, bool]:
-    with _naming(Location(path), "HDF5"):
-        h5py = import_h5py(Location(path))
-        with h5py.File(path, "r") as file:
-            return {name: not isinstance(file[name], h5py.Dataset) for name in file}
-
-
-NPY = Container("npy", (".npy",), b"\x93NUMPY", _open_npy, names_arrays=False)
-NPZ = Container("npz", (".npz",), b"PK", _open_npz)
-HDF5 = Container("hdf5", (".h5", ".hdf5"), b"\x89HDF", _open_hdf5, members=_members_of_hdf5)
-CONTAINERS = (NPY, NPZ, HDF5)
+CONTAINERS = (NPY, NPZ, HDF5, TORCH, PKL, MAT, CSV)
 
 
 def all_suffixes() -> str:
@@ -171,20 +36,29 @@ def container_of(path: Path) -> Container:
     """The kind of a file, by what it ends in, or else by what it begins with.
 
     Raises:
-        UserError: it is of no kind.
+        UserError: it is of no kind, or there by name only.
     """
-    for container in CONTAINERS:
-        if path.suffix in container.suffixes:
-            return container
+    by_name = container_by_name(path)
+    if by_name is not None:
+        return by_name
+    if is_video(path):
+        raise UserError(f"{path}: {extraction_needed('a video file')}")
+    require_there(path)
+    beginnings = {container: container.first_bytes for container in CONTAINERS if container.first_bytes is not None}
     try:
         with open(path, "rb") as file:
-            beginning = file.read(max(len(container.first_bytes) for container in CONTAINERS))
+            beginning = file.read(max(map(len, beginnings.values())))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected features. Check the path.") from None
-    for container in CONTAINERS:
-        if beginning.startswith(container.first_bytes):
+    for container, first_bytes in beginnings.items():
+        if beginning.startswith(first_bytes):
             return container
     raise UserError(f"{path}: begins with {beginning!r}; expected features as {all_suffixes()}. Check the path.")
+
+
+def container_by_name(path: Path) -> Container | None:
+    """The kind of a file by what it ends in; None where that says nothing."""
+    return next((container for container in CONTAINERS if path.suffix.lower() in container.suffixes), None)
 
 
 class LocatedArrays:
@@ -195,35 +69,50 @@ class LocatedArrays:
         what: the arrays in words ("flow features"), for messages.
     """
 
-    notes: tuple[str, ...] = ()
-
     def __init__(self, locations: Mapping[str, Location], what: str) -> None:
-        self._locations = dict(locations)
+        self.locations = dict(locations)
         self._what = what
+        self._crops = max((len(location.crops) for location in self.locations.values()), default=0)
+        self.notes: tuple[str, ...] = (f"mean over {self._crops} crops (a file for each)",) if self._crops else ()
 
     def names(self) -> list[str]:
-        """Ids of the videos, sorted."""
-        return sorted(self._locations)
+        """Ids of the videos, in the order of the locations."""
+        return list(self.locations)
 
     def where(self, video_id: str) -> str:
         """File and name of the array."""
         return str(self._location(video_id))
 
     def shape(self, video_id: str) -> tuple[int, ...]:
-        """See `ArraySource.shape`."""
-        location = self._location(video_id)
-        with container_of(location.path).opened(location) as arrays:
-            return arrays.shape(_pick(arrays, location))
+        """See `ArraySource.shape`; of files for each crop, that of the first."""
+        with _array(self._location(video_id)) as (arrays, name):
+            return arrays.shape(name)
 
     def read(self, video_id: str) -> np.ndarray:
-        """See `ArraySource.read`; an array of objects is refused outside a .npy file."""
+        """See `ArraySource.read`; the mean of the crops, where each has a file. Objects are refused outside .npy."""
         location = self._location(video_id)
-        with container_of(location.path).opened(location) as arrays:
-            return arrays.read(_pick(arrays, location))
+        if not self._crops:
+            return _read(location)
+        if len(location.crops) != self._crops:
+            raise UserError(
+                f"{location}: {max(1, len(location.crops))} files found for the crops of video {video_id!r}; expected "
+                f"{self._crops}, as for other videos. Add the missing ones, or leave the video out."
+            )
+        crops = [_read(replace(location, path=path)) for path in location.crops]
+        shapes = sorted({crop.shape for crop in crops})
+        if len(shapes) > 1:
+            raise UserError(
+                f"{location}: crops of shapes {', '.join(str(list(shape)) for shape in shapes)} found; expected the "
+                "same in all files of a video. Extract its crops again."
+            )
+        stacked = np.stack(crops)  # crops x [s, D] -> [crops, s, D]
+        if stacked.ndim == 4 and stacked.shape[1] == 1:  # of crops as networks return them, [1, s, D]
+            stacked = stacked[:, 0]
+        return Axes(0, self._crops).rows(stacked, f"{location}")
 
     def _location(self, video_id: str) -> Location:
         try:
-            return self._locations[video_id]
+            return self.locations[video_id]
         except KeyError:
             raise UserError(
                 f"video {video_id!r}: no {self._what} found; expected an array as the other videos have. Extract them, "
@@ -241,51 +130,40 @@ def array_names(location: Location) -> tuple[str, ...]:
         return arrays.names
 
 
+def array_shapes(location: Location) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the arrays at a location; see `array_names`."""
+    with container_of(location.path).opened(location) as arrays:
+        return {name: arrays.shape(name) for name in arrays.names}
+
+
+def _read(location: Location) -> np.ndarray:
+    with _array(location) as (arrays, name):
+        return arrays.read(name)
+
+
+@contextmanager
+def _array(location: Location) -> Iterator[tuple[Arrays, str]]:
+    """The opened location of an array, and its name there."""
+    group, _, key = (location.key or "").rpartition("/")
+    if group:  # of a name such as resnet/rgb
+        location = replace(location, node=f"{location.node}/{group}" if location.node else group, key=key)
+    with container_of(location.path).opened(location) as arrays:
+        yield arrays, _pick(arrays, location)
+
+
 def _pick(arrays: Arrays, location: Location) -> str:
     """Name of the array that a location means."""
     names = arrays.names
     if location.key is None:
         if not arrays.is_array and len(names) != 1:
             found = f"{len(names)} arrays found" + (f" ({', '.join(names[:5])})" if names else "")
-            raise UserError(f"{location}: {found}; expected one. Save one per file.")
+            choose = f" Or say which is meant: --feature_key={names[0]}." if names else ""
+            raise UserError(f"{location}: {found}; expected one. Save one per file.{choose}")
         return names[0] if names else ""
-    same = [name for name in names if name.lower() == location.key.lower()]
+    same = [name for name in names if name == location.key] or [
+        name for name in names if name.lower() == location.key.lower()
+    ]
     if len(same) != 1:
         found = f"arrays {', '.join(names[:5]) or 'without names'} found"
         raise UserError(f"{location}: {found}; expected one named {location.key}.")
     return same[0]
-
-
-@contextlib.contextmanager
-def _naming(location: Location, kind: str) -> Iterator[None]:
-    """Turns whatever reading a file of a kind raises into a UserError that names the location."""
-    try:
-        yield
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"{location}: no such file; expected features as {kind}. Check the path.") from None
-    except Exception as error:
-        # Damaged bytes make the zip, NumPy and HDF5 readers fail in any way there is.
-        raise UserError(
-            f"{location}: not a complete {kind} file of plain arrays ({type(error).__name__}: {error}); expected "
-            "features. Fetch or write the file again."
-        ) from None
-
-
-def import_h5py(location: Location) -> Any:
-    """The optional library that reads HDF5.
-
-    Args:
-        location: what needs it.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        return importlib.import_module("h5py")
-    except ImportError:
-        raise UserError(
-            f"{location}: an HDF5 file found, but h5py is not installed; expected it for HDF5 features. "
-            "Run `pip install h5py` (or `pip install tc3net[hdf5]`)."
-        ) from None

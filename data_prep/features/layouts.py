@@ -1,110 +1,49 @@
-"""Opens features: finds the layout of a path, or takes single files as they are named, and puts a reader on them.
+"""Opens features: finds the layout of a path, and puts a reader on it.
 
 A layout is a kind of file (`containers`) in an arrangement (`arrangements`); a path is what a row of `_PLACES` takes it
-for.
+for. Files that are named one by one are the matter of `given`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.features import ArraySource, FeatureReader
-from data_prep.features.arrangements import (
-    ARRANGEMENTS,
-    JOINT,
-    KEYS,
-    Arrangement,
-    Fit,
-    Streams,
-    separate_streams,
-)
-from data_prep.features.axes import AXES, decide_axes
-from data_prep.features.containers import CONTAINERS, NPY, Container, LocatedArrays, Location, all_suffixes
-from data_prep.features.listing import STREAMS, Listing, list_path, names_of
+from data_prep.features.arrangements import JOINT, Fit, Streams
+from data_prep.features.choices import ALL, AUTO, LAYOUTS, FeatureChoices, Layout
+from data_prep.features.containers import LocatedArrays, all_suffixes
+from data_prep.features.kinds.container import Container
+from data_prep.features.kinds.numpy_files import NPY
+from data_prep.features.listing import Listing, list_path, own_names, what_is_there
 from data_prep.features.object_array import WORDS, RowArrays, is_object_array
-from data_prep.features.readers import CHANNEL_ORDERS, JointReader, SeparateReader
+from data_prep.features.opening import make_reader
 from tc3net.common.errors import UserError
 
-AUTO = "auto"
-# Videos whose shapes are looked at to find out the order of the axes.
-_SHAPES_SEEN = 200
-_NAMED = 3
 
-
-@dataclass(frozen=True)
-class Layout:
-    """A kind of file in an arrangement."""
-
-    container: Container
-    arrangement: Arrangement
-
-    @property
-    def name(self) -> str:
-        """As `--feature_layout` takes it."""
-        return f"{self.container.name}_{self.arrangement.name}"
-
-    @property
-    def words(self) -> str:
-        """As the screen says it."""
-        return f"{self.arrangement.words}, {self.container.name}"
-
-
-_ALL = tuple(
-    Layout(container, arrangement)
-    for container in CONTAINERS
-    for arrangement in ARRANGEMENTS
-    if container.names_arrays or not arrangement.needs_names
-)
-LAYOUTS = (AUTO, *(layout.name for layout in _ALL))
-
-
-@dataclass(frozen=True)
-class FeatureChoices:
-    """What a user can say about features that do not speak for themselves.
-
-    Attributes:
-        flow_features: folder or file of the flow stream, where the features' path holds rgb only.
-        layout: one of `LAYOUTS`.
-        channel_order: one of `CHANNEL_ORDERS`, for joint arrays.
-        axes: one of `AXES`, for 3-D arrays.
-    """
-
-    flow_features: str | Path | None = None
-    layout: str = AUTO
-    channel_order: str = CHANNEL_ORDERS[0]
-    axes: str = AXES[0]
-
-    def __post_init__(self) -> None:
-        for flag, value, allowed in (
-            ("feature_layout", self.layout, LAYOUTS),
-            ("channel_order", self.channel_order, CHANNEL_ORDERS),
-            ("feature_axes", self.axes, AXES),
-        ):
-            if value not in allowed:
-                raise UserError(f"{flag} is {value!r}; expected one of {', '.join(allowed)}. Set --{flag}.")
-
-
-def recognise(path: Path, asked: str) -> Streams:
+def recognise(
+    path: Path, choices: FeatureChoices, video_ids: Collection[str] = (), *, joint_is_meant: bool = False
+) -> Streams:
     """Finds both streams below one path.
 
     Args:
         path: a folder, or a file with a whole data set.
-        asked: one of `LAYOUTS`; "auto" accepts what can only be read in one way.
+        choices: of the layout; "auto" accepts what can only be read in one way.
+        video_ids: the annotated videos, where they are known.
+        joint_is_meant: whether an array that may be one stream alone is both streams: a model knows how wide both are.
 
     Raises:
         UserError: nothing is there, or several layouts fit, or the one asked for does not.
     """
-    listings = list_path(path)
-    fits = {one: one.arrangement.fit(listings[one.container]) for one in _ALL if one.container in listings}
+    asked = choices.layout
+    there = list_path(path, video_ids, choices.keys)
+    listings = _that_count(there, asked)
+    fits = {one: one.arrangement.fit(listings[one.container]) for one in ALL if one.container in listings}
     found = [one for one, fit in fits.items() if fit in (Fit.UNSURE, Fit.YES)]
     if not found:
-        raise UserError(
-            f"{path}: no {all_suffixes()} files there or in {path}/rgb and {path}/flow; expected one or two per video. "
-            "Check --features."
-        )
-    unsure = [one for one in found if fits[one] is Fit.UNSURE]
+        raise _nothing_found(path, choices)
+    unsure = [one for one in found if fits[one] is Fit.UNSURE and not joint_is_meant]
     words = "; ".join(
         f"{one.arrangement.words}{' (or one stream alone)' if one in unsure else ''}, {one.container.name}"
         for one in found
@@ -118,39 +57,91 @@ def recognise(path: Path, asked: str) -> Streams:
             f"{path}: found {words}; expected to see which features are meant. Say it: "
             + " or ".join(f"--feature_layout={one.name}" for one in found)
             + (", or, if this is rgb alone, --flow_features= with flow's folder." if unsure else ".")
+            + "".join(
+                f" There are {len(listing)} {kind.suffixes[0]} files too: --feature_layout={kind.name}_..."
+                for kind, listing in there.items()
+                if kind not in listings
+            )
         )
     else:
         chosen = found
     (layout,) = chosen
-    return layout.arrangement.streams(listings[layout.container], layout.words, path)
+    listing = listings[layout.container]
+    listing.require_unique(path)
+    return layout.arrangement.streams(listing, ", ".join(filter(None, [layout.words, _missing_content(listing)])), path)
 
 
-def single_stream(path: Path, asked: str, stream: str) -> LocatedArrays:
+def _that_count(listings: dict[Container, Listing], asked: str) -> dict[Container, Listing]:
+    """Without the kinds that also lie beside features, unless there is nothing else or they are asked for."""
+    common = {container: listing for container, listing in listings.items() if container.is_common}
+    if asked == AUTO:
+        return common or listings
+    return {kind: listing for kind, listing in listings.items() if kind.is_common or asked.startswith(f"{kind.name}_")}
+
+
+def _missing_content(listing: Listing) -> str:
+    """How many files are links without content, with what fetches the first."""
+    pointers = listing.pointers()
+    if not pointers:
+        return ""
+    return f"{len(pointers)} of {len(listing)} files without their content: {pointers[0].rpartition('. ')[2]}"
+
+
+def _nothing_found(path: Path, choices: FeatureChoices) -> UserError:
+    if path.is_dir() and not choices.keys:
+        return UserError(
+            f"{path}: no {all_suffixes()} files there, in {path}/rgb and {path}/flow or in other folders below, but "
+            f"{what_is_there(path)}; expected one or two per video. Check --features."
+        )
+    return UserError(
+        f"{path}: no arrays{f' as --feature_key={choices.key} says' if choices.keys else ''} found; expected those of "
+        "each video. Check --features and --feature_key."
+    )
+
+
+def single_stream(
+    path: Path, choices: FeatureChoices, stream: str, video_ids: Collection[str] = (), flag: str = ""
+) -> LocatedArrays:
     """The arrays of one stream, where each stream has a folder (or file with a whole data set) of its own.
 
     Args:
         path: the folder or file.
-        asked: one of `LAYOUTS`, of which only the kind of file matters here.
+        choices: of the layout only the kind of file matters here.
         stream: which stream it should be; names may end in it.
+        video_ids: the annotated videos, where they are known.
+        flag: the flag that names the path, where it is none of the conversion's.
 
     Raises:
         UserError: nothing is there, or files of several kinds.
     """
-    apart = [one for one in _ALL if one.arrangement.streams_apart and asked in (AUTO, one.name)]
-    listings = list_path(path)
+    apart = [one for one in ALL if one.arrangement.streams_apart and choices.layout in (AUTO, one.name)]
+    if len(choices.keys) > 1:
+        raise UserError(
+            f"{path}: --feature_key={choices.key} names two arrays, but holds {stream} alone; expected one. "
+            "Drop the other."
+        )
+    listings = _that_count(list_path(path, video_ids, choices.keys), choices.layout)
     found = [one for one in apart if one.container in listings]
-    flag = "--features" if stream == "rgb" else "--flow_features"
-    if len(found) != 1 or not listings[found[0].container].loose:
+    flag = flag or ("--features" if stream == "rgb" else "--flow_features")
+    listing = listings[found[0].container] if len(found) == 1 else Listing()
+    # The folder above those of the streams can be given for each of them.
+    files = listing.loose or listing.streams.get(stream, {})
+    if not files:
         kinds = ", ".join(one.container.name for one in found)
         what = f"files of the kinds {kinds}" if len(found) > 1 else "no feature files"
-        choices = " or ".join(f"--feature_layout={one.name}" for one in found)
+        there = f" ({what_is_there(path)})" if path.is_dir() and not found else ""
+        say_which = " or ".join(f"--feature_layout={one.name}" for one in found)
         raise UserError(
-            f"{path}: {what} found; expected one array of {stream} for each video. "
-            + (f"Say which: {choices}." if len(found) > 1 else f"Check {flag}.")
+            f"{path}: {what} found{there}; expected one array of {stream} for each video. "
+            + (f"Say which: {say_which}." if len(found) > 1 else f"Check {flag}.")
         )
-    listing = listings[found[0].container]
-    named = listing.by_suffix()[stream]
-    return LocatedArrays(named if len(named) == len(listing.loose) else listing.loose, f"{stream} features")
+    listing.require_unique(path)
+    key = choices.keys[0] if choices.keys else None
+    named = {name: replace(location, key=key) for name, location in own_names(files, stream).items()}
+    arrays = LocatedArrays(named, f"{stream} features")
+    missing = _missing_content(listing)
+    arrays.notes += (missing,) if missing else ()
+    return arrays
 
 
 @dataclass(frozen=True)
@@ -160,28 +151,28 @@ class _Place:
     Attributes:
         recognises: whether a path is meant as this.
         layouts: what `--feature_layout` may say of it.
-        both: both streams; takes path, layout, and the annotated videos in file order.
-        one: one stream; takes path, layout, the stream, and the videos.
+        both: both streams; takes path, choices, and the annotated videos in file order.
+        one: one stream; takes path, choices, the stream, and the videos.
     """
 
     recognises: Callable[[Path], bool]
     layouts: tuple[str, ...]
-    both: Callable[[Path, str, Sequence[str]], Streams]
-    one: Callable[[Path, str, str, Sequence[str]], ArraySource]
+    both: Callable[[Path, FeatureChoices, Sequence[str]], Streams]
+    one: Callable[[Path, FeatureChoices, str, Sequence[str]], ArraySource]
 
 
 _PLACES = (
     _Place(
         is_object_array,
         (AUTO, Layout(NPY, JOINT).name),
-        both=lambda path, asked, video_ids: Streams(WORDS, joint=RowArrays(path, video_ids)),
-        one=lambda path, asked, stream, video_ids: RowArrays(path, video_ids),
+        both=lambda path, choices, video_ids: Streams(WORDS, joint=RowArrays(path, video_ids)),
+        one=lambda path, choices, stream, video_ids: RowArrays(path, video_ids),
     ),
     _Place(
         lambda path: True,
         LAYOUTS,
-        both=lambda path, asked, video_ids: recognise(path, asked),
-        one=lambda path, asked, stream, video_ids: single_stream(path, asked, stream),
+        both=lambda path, choices, video_ids: recognise(path, choices, video_ids),
+        one=lambda path, choices, stream, video_ids: single_stream(path, choices, stream, video_ids),
     ),
 )
 
@@ -210,17 +201,17 @@ def open_features(
     if choices.flow_features is None:
         place = _place(path)
         _require_layout(f"{path}", choices.layout, place.layouts)
-        streams = place.both(path, choices.layout, video_ids)
+        streams = place.both(path, choices, video_ids)
     else:
         flow_path = Path(choices.flow_features)
-        apart = tuple(one.name for one in _ALL if one.arrangement.streams_apart)
+        apart = tuple(one.name for one in ALL if one.arrangement.streams_apart)
         _require_layout(f"{path} and --flow_features={choices.flow_features}", choices.layout, (AUTO, *apart))
         streams = Streams(
             f"rgb; flow in {flow_path}",
-            rgb=_place(path).one(path, choices.layout, "rgb", video_ids),
-            flow=_place(flow_path).one(flow_path, choices.layout, "flow", video_ids),
+            rgb=_place(path).one(path, choices, "rgb", video_ids),
+            flow=_place(flow_path).one(flow_path, choices, "flow", video_ids),
         )
-    return _reader(streams, choices, f"{path}")
+    return make_reader(streams, choices, f"{path}")
 
 
 def _require_layout(what: str, asked: str, allowed: tuple[str, ...]) -> None:
@@ -230,59 +221,3 @@ def _require_layout(what: str, asked: str, allowed: tuple[str, ...]) -> None:
             f"{what}: --feature_layout={asked} does not fit; expected one of {', '.join(allowed)} there. Correct the "
             "flag."
         )
-
-
-def open_files(files: Mapping[str, Sequence[Path]], choices: FeatureChoices = FeatureChoices()) -> FeatureReader:
-    """Opens features of single videos from files that were named one by one; the rules are those of `open_features`.
-
-    Args:
-        files: video id -> its file with both streams, or its rgb and its flow file; for all videos the same.
-        choices: what the files themselves do not say; order of channels and axes.
-
-    Raises:
-        UserError: a file is absent or damaged, or the order of its axes is not clear.
-    """
-    paths = [str(path) for some in files.values() for path in some]
-    where = ", ".join(paths[:_NAMED]) + (", ..." if len(paths) > _NAMED else "")
-    if all(len(some) == len(STREAMS) for some in files.values()):
-        by_stream = {
-            stream: {video_id: Location(some[place]) for video_id, some in files.items()}
-            for place, stream in enumerate(STREAMS)
-        }
-        streams = separate_streams("a file for each stream", by_stream)
-    else:
-        listing = Listing({video_id: Location(path) for video_id, (path,) in files.items()})
-        keyed = all(set(STREAMS) <= set(names_of(location)) for location in listing.loose.values())
-        arrangement = KEYS if keyed else JOINT
-        streams = arrangement.streams(listing, arrangement.words, Path(where))
-    return _reader(streams, choices, where)[0]
-
-
-def _reader(streams: Streams, choices: FeatureChoices, where: str) -> tuple[FeatureReader, str]:
-    """A reader of the streams, and the layout in words."""
-    axes = decide_axes(_some_shapes(streams.sources()), choices.axes, where)
-    notes = [note for source in streams.sources() for note in source.notes]
-    added = [*filter(None, [axes.describe()]), *notes]
-    if streams.joint is not None:
-        words = ", ".join([streams.words, choices.channel_order.replace("_", " "), *added])
-        return JointReader(streams.joint, axes, choices.channel_order), words
-    if choices.channel_order != CHANNEL_ORDERS[0]:
-        raise UserError(
-            f"{where}: --channel_order={choices.channel_order} found, but rgb and flow are separate ({streams.words}); "
-            "expected it for joint arrays only. Drop the flag."
-        )
-    assert streams.rgb is not None and streams.flow is not None
-    return SeparateReader(streams.rgb, streams.flow, axes), ", ".join([streams.words, *added])
-
-
-def _some_shapes(sources: Sequence[ArraySource]) -> list[tuple[int, ...]]:
-    """Shapes of videos from everywhere in the data set; what is damaged is left for the validation to report."""
-    shapes = []
-    for source in sources:
-        names = source.names()
-        for name in names[:: max(1, len(names) // _SHAPES_SEEN)]:
-            try:
-                shapes.append(source.shape(name))
-            except UserError:
-                continue
-    return shapes

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.features.kinds.container import require_there
+from data_prep.features.kinds.numpy_files import holds_dictionary
 from data_prep.pickles.arrays import load_rows
 from data_prep.pickles.scan import SHORT_BYTES, StoredArray
 from tc3net.common.errors import UserError
@@ -20,8 +22,13 @@ WORDS = "W-TALC object array, one row per annotated video"
 
 
 def is_object_array(path: Path) -> bool:
-    """Whether features are meant that lie in one such file, be it there or not."""
-    return path.suffix == ".npy" and not path.is_dir()
+    """Whether features are meant that lie in one such file, be it there or not; a dictionary is none."""
+    if path.suffix.lower() != ".npy" or path.is_dir():
+        return False
+    try:
+        return not holds_dictionary(path)
+    except UserError:
+        return True  # and is reported when it is opened
 
 
 class RowArrays:
@@ -37,6 +44,7 @@ class RowArrays:
 
     def __init__(self, path: str | Path, video_ids: Sequence[str]) -> None:
         self._path = Path(path)
+        require_there(self._path)
         self._rows = load_rows(path)
         if len(self._rows) != len(video_ids):
             raise UserError(

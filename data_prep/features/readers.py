@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
+
 import numpy as np
 
 from data_prep.features import ArraySource
 from data_prep.features.axes import Axes
-from data_prep.features.rows import check_finite, check_streams
+from data_prep.features.rows import MAX_CUT_ROWS, check_finite, check_streams
 from tc3net.common.errors import UserError
 
 CHANNEL_ORDERS = ("rgb_first", "flow_first")
@@ -18,10 +21,11 @@ class SeparateReader:
     Args:
         rgb, flow: the arrays of each stream.
         axes: order of their axes.
+        cut: whether streams that differ by up to `MAX_CUT_ROWS` rows are cut to the shorter one.
     """
 
-    def __init__(self, rgb: ArraySource, flow: ArraySource, axes: Axes) -> None:
-        self._rgb, self._flow, self._axes = rgb, flow, axes
+    def __init__(self, rgb: ArraySource, flow: ArraySource, axes: Axes, cut: bool = False) -> None:
+        self._rgb, self._flow, self._axes, self._cut = rgb, flow, axes, cut
         self._ids = list(dict.fromkeys([*rgb.names(), *flow.names()]))
 
     def video_ids(self) -> list[str]:
@@ -29,8 +33,29 @@ class SeparateReader:
         return self._ids
 
     def num_segments(self, video_id: str) -> int:
-        """See `FeatureReader.num_segments`; the number of rgb's rows."""
-        return self._axes.segments(self._rgb.shape(video_id), self._rgb.where(video_id))
+        """See `FeatureReader.num_segments`; the number of rgb's rows, or of the shorter one's where they are cut."""
+        rgb = self._axes.segments(self._rgb.shape(video_id), self._rgb.where(video_id))
+        return rgb - self._cut_rows(video_id, rgb)[0] if self._cut else rgb
+
+    def where(self, video_id: str) -> str:
+        """Names the files of a video."""
+        return f"{self._rgb.where(video_id)} and {self._flow.where(video_id)}"
+
+    def _cut_rows(self, video_id: str, rgb_rows: int) -> tuple[int, int]:
+        """How many rows rgb and flow lose."""
+        longer = rgb_rows - self._axes.segments(self._flow.shape(video_id), self._flow.where(video_id))
+        return (0, 0) if abs(longer) > MAX_CUT_ROWS else (max(longer, 0), max(-longer, 0))
+
+    def describe_cuts(self) -> str:
+        """Which videos are cut, in words; looks at the description of every array."""
+        lost: Counter[int] = Counter()
+        for video_id in self._ids:
+            with contextlib.suppress(UserError):  # absent or damaged, which the validation reports
+                rgb = self._axes.segments(self._rgb.shape(video_id), self._rgb.where(video_id))
+                lost[max(self._cut_rows(video_id, rgb))] += 1
+        cut = sum(count for rows, count in lost.items() if rows)
+        by = ", ".join(f"{lost[rows]} by {rows} row{'s' * (rows > 1)}" for rows in sorted(lost) if rows)
+        return f"{cut} of {len(self._ids)} videos cut to the shorter stream" + (f" ({by})" if by else "")
 
     def read(self, video_id: str) -> tuple[np.ndarray, np.ndarray]:
         """See `FeatureReader.read`."""
@@ -38,6 +63,9 @@ class SeparateReader:
             self._axes.rows(source.read(video_id), f"{source.where(video_id)}: {stream}")
             for stream, source in (("rgb", self._rgb), ("flow", self._flow))
         )
+        if self._cut and 0 < abs(len(rgb) - len(flow)) <= MAX_CUT_ROWS:
+            rows = min(len(rgb), len(flow))
+            rgb, flow = rgb[:rows], flow[:rows]
         rgb_where, flow_where = self._rgb.where(video_id), self._flow.where(video_id)
         check_streams(f"{rgb_where}, {flow_where}", rgb, flow)
         check_finite(rgb_where, rgb)
@@ -60,6 +88,10 @@ class JointReader:
     def video_ids(self) -> list[str]:
         """Ids of the videos that have an array."""
         return self._source.names()
+
+    def where(self, video_id: str) -> str:
+        """Names the file of a video."""
+        return self._source.where(video_id)
 
     def num_segments(self, video_id: str) -> int:
         """See `FeatureReader.num_segments`."""

@@ -9,6 +9,9 @@ import numpy as np
 
 from tc3net.common.errors import UserError
 
+# N frames have N - 1 flows, and extractors pad their last segment differently; more is no matter of rounding.
+MAX_CUT_ROWS = 2
+
 
 def check_rows(what: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     """Raises unless an array of this description holds rows of features.
@@ -100,8 +103,20 @@ def check_streams(what: str, rgb: np.ndarray, flow: np.ndarray) -> None:
         differs = "segments" if len(rgb) != len(flow) else "dims"
         raise UserError(
             f"{what}: rgb is {list(rgb.shape)}, flow is {list(flow.shape)}; expected the same number of {differs}. "
-            "Extract both streams with the same segments."
+            + (_cure_of_lengths(len(rgb), len(flow)) if len(rgb) != len(flow) else "Extract both with networks alike.")
         )
+
+
+def _cure_of_lengths(rgb_rows: int, flow_rows: int) -> str:
+    longer = flow_rows - rgb_rows
+    if rgb_rows > MAX_CUT_ROWS and abs(longer - rgb_rows) <= MAX_CUT_ROWS:
+        return (
+            "Flow is twice as long: its x and y images were counted one by one. Extract flow anew, with x and y of a "
+            "frame as one."
+        )
+    if abs(longer) <= MAX_CUT_ROWS:
+        return "A video of N frames has N - 1 flows: --cut_streams cuts both streams to the shorter one."
+    return "Extract both streams with the same segments."
 
 
 def check_features(what: str, rgb: np.ndarray, flow: np.ndarray) -> None:

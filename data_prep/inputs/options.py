@@ -13,11 +13,13 @@ from pathlib import Path
 
 from absl import flags
 
-from data_prep.annotations import AnnotationSet, checked_classes, format_names, read_annotations, read_class_file
+from data_prep.annotations import AnnotationSet, format_names, read_annotations
 from data_prep.features import FeatureReader
 from data_prep.features.axes import AXES
-from data_prep.features.layouts import LAYOUTS, FeatureChoices, open_features
+from data_prep.features.choices import LAYOUTS, FeatureChoices
+from data_prep.features.layouts import open_features
 from data_prep.features.readers import CHANNEL_ORDERS
+from data_prep.inputs.rescaled import known_durations, rescaled_times
 from data_prep.inputs.time_sources import TimeInfo, probe_videos, read_time_table
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
@@ -37,7 +39,10 @@ class InputOptions:
         feature_layout: one of `layouts.LAYOUTS`.
         channel_order: one of `readers.CHANNEL_ORDERS`, for joint arrays.
         feature_axes: one of `axes.AXES`, for arrays with crops.
+        feature_key: name of the array in files of several; or rgb's and flow's, separated by a comma.
+        cut_streams: whether rgb and flow that differ by one or two rows are cut to the shorter one.
         time_base: how feature rows relate to seconds, where no other source says it.
+        rescaled_rows: whether the rows of every video span its whole duration, however many they are.
         time_base_file: table with the time base (and duration) of each video.
         videos: folder with the video files, from which fps and duration are read.
         class_list: file with the class names in the order of their ids; None: the annotations' own.
@@ -51,7 +56,10 @@ class InputOptions:
     feature_layout: str = "auto"
     channel_order: str = "rgb_first"
     feature_axes: str = "auto"
+    feature_key: str | None = None
+    cut_streams: bool = False
     time_base: TimeBase = DEFAULT_TIME_BASE
+    rescaled_rows: bool = False
     time_base_file: str | Path | None = None
     videos: str | Path | None = None
     class_list: str | Path | None = None
@@ -88,13 +96,23 @@ def open_inputs(options: InputOptions) -> Inputs:
     Raises:
         UserError: a file is absent or damaged, or its layout is not clear.
     """
-    annotations, format_words = read_annotations(options.annotations, options.annotation_format, options.subset)
-    if options.class_list is not None:
-        annotations = replace(annotations, classes=_classes(options.class_list))
+    annotations, format_words = read_annotations(
+        options.annotations, options.annotation_format, options.subset, options.class_list
+    )
     video_ids = [video.video_id for video in annotations.videos]
-    choices = FeatureChoices(options.flow_features, options.feature_layout, options.channel_order, options.feature_axes)
+    choices = FeatureChoices(
+        options.flow_features,
+        options.feature_layout,
+        options.channel_order,
+        options.feature_axes,
+        options.feature_key,
+        options.cut_streams,
+    )
     reader, layout_words = open_features(options.features, video_ids, choices)
     times, time_words = _times(options, list(dict.fromkeys(video_ids)))
+    if options.rescaled_rows:
+        durations_s = known_durations(annotations, times)
+        times, time_words = rescaled_times(durations_s, times, reader, options.annotations)
     annotations, duration_words = _with_durations(annotations, reader, times)
     return Inputs(
         annotations=annotations,
@@ -107,10 +125,6 @@ def open_inputs(options: InputOptions) -> Inputs:
             *duration_words,
         ),
     )
-
-
-def _classes(path: str | Path) -> tuple[str, ...]:
-    return checked_classes(read_class_file(path), path)
 
 
 def _times(options: InputOptions, video_ids: Sequence[str]) -> tuple[dict[str, TimeInfo], str]:
@@ -170,6 +184,7 @@ def define_input_flags(flag_values: flags.FlagValues) -> None:
         ("flow_features", "The same for flow, where --features holds rgb only."),
         ("time_base_file", "Table video,fps,frames_per_segment,stride_frames,duration_s, all but video optional."),
         ("videos", "Folder of the video files <video>.mp4: fps and durations are read from them."),
+        ("feature_key", "Name of the array in files of several; or rgb's and flow's, with a comma: rgb_i3d,flow_i3d."),
         ("class_list", "Class names in the order of their ids: one per line, or .npy. Default: the annotations'."),
         ("subset", "Subset of all videos, for tables without such a column. Default: training."),
     ):
@@ -181,6 +196,11 @@ def define_input_flags(flag_values: flags.FlagValues) -> None:
         ("channel_order", CHANNEL_ORDERS, "Which stream comes first in arrays that hold both."),
     ):
         flags.DEFINE_enum(name, values[0], values, text, flag_values=flag_values)
+    for name, text in (
+        ("cut_streams", "Cut rgb and flow that differ by one or two rows to the shorter one."),
+        ("rescaled_rows", "The rows of every video span its whole duration, such as 100 of each; needs durations."),
+    ):
+        flags.DEFINE_bool(name, False, text, flag_values=flag_values)
     flags.DEFINE_float(
         "fps", default.fps, "Frames per second that the features were computed at.", flag_values=flag_values
     )
@@ -206,6 +226,12 @@ def input_options(flag_values: flags.FlagValues) -> InputOptions:
             f"--fps={flag_values.fps:g} and --videos={flag_values.videos} found; expected one, since the videos say "
             "their fps. Drop --videos when the features were computed at another rate than the videos have."
         )
+    stated = [f"--{name}" for name in ("fps", "frames_per_segment", "stride_frames") if flag_values[name].present]
+    if flag_values.rescaled_rows and stated:
+        raise UserError(
+            f"--rescaled_rows and {' and '.join(stated)} found; expected one, since rows that span a video have their "
+            "time from its duration. Drop the others."
+        )
     return InputOptions(
         annotations=flag_values.annotations,
         features=flag_values.features,
@@ -214,7 +240,10 @@ def input_options(flag_values: flags.FlagValues) -> InputOptions:
         feature_layout=flag_values.feature_layout,
         channel_order=flag_values.channel_order,
         feature_axes=flag_values.feature_axes,
+        feature_key=flag_values.feature_key or None,
+        cut_streams=flag_values.cut_streams,
         time_base=TimeBase(flag_values.fps, flag_values.frames_per_segment, flag_values.stride_frames),
+        rescaled_rows=flag_values.rescaled_rows,
         time_base_file=flag_values.time_base_file or None,
         videos=flag_values.videos or None,
         class_list=flag_values.class_list or None,

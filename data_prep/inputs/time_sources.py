@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.annotations.tables import read_table
+from data_prep.features.kinds.videos import VIDEO_SUFFIXES, is_video
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
 
 _COLUMNS = ("fps", "frames_per_segment", "stride_frames", "duration_s")
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv")
 _NAMED = 3
 
 
@@ -42,6 +42,12 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
         if video_id in found:
             raise UserError(f"{row.where}: video {video_id!r} is listed twice; expected one line. Remove one.")
         fps, duration_s = row.number("fps"), row.number("duration_s")
+        between = row.number("stride_frames")
+        if between is not None and between != int(between):
+            raise UserError(
+                f"{row.where}: stride_frames is {row.cells['stride_frames']!r}; expected a whole number. Where the "
+                "rows of each video were rescaled to span it, give --rescaled_rows and no stride."
+            )
         frames, stride = row.whole("frames_per_segment"), row.whole("stride_frames")
         if duration_s is not None and duration_s <= 0:
             raise UserError(f"{row.where}: duration_s is {duration_s}; expected a positive number. Correct the cell.")
@@ -57,8 +63,8 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
     missing = [video_id for video_id in video_ids if video_id not in found]
     if missing:
         raise UserError(
-            f"{path}: {len(missing)} of {len(video_ids)} annotated videos not found ({_some(missing)}); expected a "
-            "line for each. Add them; empty cells take the values of the flags."
+            f"{path}: {len(missing)} of {len(video_ids)} annotated videos not found ({some_names(missing)}); expected "
+            "a line for each. Add them; empty cells take the values of the flags."
         )
     return {video_id: found[video_id] for video_id in video_ids}
 
@@ -80,13 +86,13 @@ def probe_videos(folder: str | Path, video_ids: Collection[str], default: TimeBa
     opencv = _import_opencv()
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in VIDEO_SUFFIXES:
+        if is_video(path):
             files.setdefault(path.stem, []).append(path)
     missing = [video_id for video_id in video_ids if video_id not in files]
     if missing:
         raise UserError(
-            f"{folder}: {len(missing)} of {len(video_ids)} annotated videos have no file ({_some(missing)}); expected "
-            f"<video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a table instead: --time_base_file."
+            f"{folder}: {len(missing)} of {len(video_ids)} annotated videos have no file ({some_names(missing)}); "
+            f"expected <video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a table: --time_base_file."
         )
     twice = [video_id for video_id in video_ids if len(files[video_id]) > 1]
     if twice:
@@ -121,5 +127,6 @@ def _import_opencv() -> Any:
         ) from None
 
 
-def _some(names: list[str]) -> str:
+def some_names(names: list[str]) -> str:
+    """The first names, for messages."""
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

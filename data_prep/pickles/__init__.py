@@ -1,1 +1,1 @@
-"""Files that NumPy pickled, read without executing them."""
+"""Files that NumPy, Python or PyTorch pickled, read without executing them."""

@@ -20,7 +20,7 @@ from data_prep.pickles.records import DamagedError, as_text, load_records
 from data_prep.pickles.scan import StoredArray, scan
 from tc3net.common.errors import UserError
 
-__all__ = ["array_shape", "as_text", "load_array", "load_rows", "read_header"]
+__all__ = ["array_header", "array_shape", "as_text", "load_array", "load_content", "load_rows", "naming", "read_header"]
 
 
 def load_array(path: str | Path) -> np.ndarray:
@@ -36,12 +36,15 @@ def load_array(path: str | Path) -> np.ndarray:
         UserError: the file is absent, not `.npy`, truncated or damaged, or its pickle holds anything but arrays, lists,
             tuples, numbers, bytes and text.
     """
-    with _naming(path), open(path, "rb") as file:
-        shape, dtype, _ = read_header(file)
-        if not dtype.hasobject:
-            file.seek(0)
-            return np.load(file, allow_pickle=False)
-        return _read_objects(path, file, shape, dtype)
+    with naming(path), open(path, "rb") as file:
+        shape, dtype, fortran_order = read_header(file)
+        if dtype.hasobject:
+            return _read_objects(path, file, shape, dtype)
+        count = math.prod(shape)
+        values = np.fromfile(file, dtype, count) if dtype.itemsize else np.zeros(count, dtype)  # of empty texts
+        if len(values) != count:
+            raise DamagedError(f"fewer bytes than shape {list(shape)} needs")
+        return values.reshape(shape, order="F" if fortran_order else "C")
 
 
 def load_rows(path: str | Path) -> list[Any]:
@@ -56,7 +59,7 @@ def load_rows(path: str | Path) -> list[Any]:
     Raises:
         UserError: see `load_array`; or the array has no axis.
     """
-    with _naming(path), open(path, "rb") as file:
+    with naming(path), open(path, "rb") as file:
         shape, dtype, fortran_order = read_header(file)
         if not shape:
             raise DamagedError("a single value, no rows")
@@ -81,28 +84,58 @@ def array_shape(path: str | Path) -> tuple[int, ...]:
     Raises:
         UserError: the file is absent or is not `.npy`.
     """
-    with _naming(path), open(path, "rb") as file:
-        return read_header(file)[0]
+    return array_header(path)[0]
+
+
+def array_header(path: str | Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and data type of the array in a `.npy` file, of which only the header is read.
+
+    Raises:
+        UserError: the file is absent or is not `.npy`.
+    """
+    with naming(path), open(path, "rb") as file:
+        return read_header(file)[:2]
+
+
+def load_content(path: str | Path) -> Any:
+    """What a pickle file holds: arrays, lists, tuples, dictionaries, numbers, bytes and text.
+
+    Arrays stay in the file as `StoredArray` where their content is not stored as text.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UserError: the file is absent, truncated or damaged, or holds anything else.
+    """
+    with naming(path, "pickle", "what Python's pickle wrote"), open(path, "rb") as file:
+        scanned = scan(file)
+        if scanned is None:
+            file.seek(0)
+            return load_records(file, path)
+        return load_records(io.BytesIO(scanned.pickle), path, scanned.places)
 
 
 @contextlib.contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
-    """Turns whatever reading a `.npy` file raises into a UserError that names the file."""
+def naming(path: str | Path, kind: str = ".npy", expected: str = "an array saved by NumPy") -> Iterator[None]:
+    """Turns whatever reading a file raises into a UserError that names the file."""
     try:
         yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a NumPy .npy file. Check the path.") from None
+        raise UserError(
+            f"{path}: no such file; expected a {'NumPy ' * (kind == '.npy')}{kind} file. Check the path."
+        ) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a NumPy .npy file.") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a {kind} file.") from None
     except MemoryError:
         raise UserError(f"{path}: does not fit into memory. Store the features as one file per video.") from None
     except Exception as error:
         # Bytes that are not what they should be make the header parser, the pickle machine and the array builder fail
         # in any way there is; all of them mean the same to the user.
         raise UserError(
-            f"{path}: not a complete .npy file ({type(error).__name__}: {error}); expected an array saved by NumPy. "
+            f"{path}: not a complete {kind} file ({type(error).__name__}: {error}); expected {expected}. "
             "Fetch or write the file again."
         ) from None
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
 
@@ -23,13 +23,14 @@ from tc3net.common.errors import UserError
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 # What each (module, name) of a pickle stands for; everything else is refused.
-_ADMITTED = {
+ADMITTED = {
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): "dtype",
     # How Python 3 writes bytes for Python 2 to read: as text to be encoded, and empty ones as `bytes()`.
     ("_codecs", "encode"): "encode",
     ("__builtin__", "bytes"): "empty",
     ("builtins", "bytes"): "empty",
+    ("collections", "OrderedDict"): "mapping",
     **{(module, "ndarray"): "ndarray" for module in _MULTIARRAY},
     **{(module, "dtype"): "dtype" for module in _MULTIARRAY},
     **{(module, "_reconstruct"): "array" for module in _MULTIARRAY},
@@ -47,22 +48,34 @@ class DamagedError(Exception):
     """The records do not add up to arrays."""
 
 
-class _Name:
-    """Stands for one admitted name. Calling it records the call; it has no attribute that a pickle could set."""
+class Filled(dict[Any, Any]):
+    """A mapping that the pickle fills. State that it gives besides, as PyTorch does, is no content and left out."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Leaves it out."""
+
+
+class Name:
+    """Stands for one admitted name. Calling it records the call; it has no attribute that a pickle could set.
+
+    A mapping is filled after the call, so that it is made at once.
+    """
 
     __slots__ = ("role",)
 
     def __init__(self, role: str) -> None:
         self.role = role
 
-    def __call__(self, *args: Any) -> _Record:
-        return _Record(self.role, args)
+    def __call__(self, *args: Any) -> Any:
+        return Filled(*args) if self.role == "mapping" else Record(self.role, args)
 
     def __setstate__(self, state: Any) -> None:
         raise DamagedError("state given to a name")
 
 
-class _Record:
+class Record:
     """A recorded call and the state given to its result."""
 
     __slots__ = ("args", "role", "state")
@@ -76,19 +89,27 @@ class _Record:
         self.state = state
 
 
-class _RecordingUnpickler(pickle.Unpickler):
+class RecordingUnpickler(pickle.Unpickler):
+    """Records calls instead of making them.
+
+    Attributes:
+        admitted: (module, name) -> what it stands for.
+    """
+
+    admitted: ClassVar[Mapping[tuple[str, str], str]] = ADMITTED
+
     def find_class(self, module: str, name: str, /) -> Any:
         """Looks the pair up as it stands, so a dotted name ("dtype.__class__") is simply not found."""
-        role = _ADMITTED.get((module, name))
+        role = self.admitted.get((module, name))
         if role is None:
             raise UserError(
                 f"it asks for {module}.{name}; expected nothing but NumPy arrays, lists, numbers and text. "
                 "Loading it could run code: if you trust whoever made it, ask for plain arrays; otherwise delete it."
             )
-        return _Name(role)
+        return Name(role)
 
 
-class _Builder:
+class Builder:
     """Turns records into arrays; each object once, so that shared references neither multiply nor loop.
 
     Args:
@@ -103,6 +124,11 @@ class _Builder:
         self._open: set[int] = set()
 
     def build(self, value: Any) -> Any:
+        """What a value of the pickle stands for.
+
+        Raises:
+            DamagedError: nothing.
+        """
         if value is None or isinstance(value, (bool, int, float, str, bytes)):
             return value
         key = id(value)
@@ -113,9 +139,11 @@ class _Builder:
         self._open.add(key)
         if isinstance(value, (list, tuple)):
             result: Any = type(value)(self.build(item) for item in value)
+        elif isinstance(value, dict):
+            result = {self.build(name): self.build(item) for name, item in value.items()}
         elif isinstance(value, bytearray):
             result = bytes(value)
-        elif isinstance(value, _Record):
+        elif isinstance(value, Record):
             result = getattr(self, f"_build_{value.role}")(value)
         else:
             raise DamagedError(f"a {type(value).__name__} where arrays, lists, numbers or text are expected")
@@ -123,7 +151,7 @@ class _Builder:
         self._built[key] = result
         return result
 
-    def _build_array(self, record: _Record) -> np.ndarray | StoredArray:
+    def _build_array(self, record: Record) -> np.ndarray | StoredArray:
         _, shape, dtype_record, fortran_order, content = record.state
         dtype, shape = self.build(dtype_record), tuple(shape)
         order: _Order = "F" if fortran_order else "C"
@@ -149,21 +177,21 @@ class _Builder:
             raise DamagedError(f"{length} bytes for shape {list(shape)} of {dtype}")
         return StoredArray(self._path, offset, dtype, shape, order == "F")
 
-    def _build_buffer(self, record: _Record) -> np.ndarray | StoredArray:
+    def _build_buffer(self, record: Record) -> np.ndarray | StoredArray:
         content, dtype, shape, text = (self.build(argument) for argument in record.args)
         order: _Order = "F" if text == "F" else "C"
         if dtype == np.dtype(object):
             raise DamagedError("objects in a buffer")
         return self._numbers(content, dtype, shape, order)
 
-    def _build_scalar(self, record: _Record) -> Any:
+    def _build_scalar(self, record: Record) -> Any:
         dtype, content = (self.build(argument) for argument in record.args)
         if dtype == np.dtype(object):
             raise DamagedError("an object scalar")
         (value,) = np.frombuffer(content, dtype)
         return value
 
-    def _build_dtype(self, record: _Record) -> np.dtype[Any]:
+    def _build_dtype(self, record: Record) -> np.dtype[Any]:
         code = as_text(record.args[0], "data type")
         order, *structure = record.state[1:5]
         if not _DTYPE_CODE.fullmatch(code) or structure != [None, None, None]:
@@ -174,12 +202,12 @@ class _Builder:
             else np.dtype(code).newbyteorder(_BYTE_ORDERS[as_text(order, "byte order")])
         )
 
-    def _build_empty(self, record: _Record) -> bytes:
+    def _build_empty(self, record: Record) -> bytes:
         if record.args:
             raise DamagedError("bytes of something")
         return b""
 
-    def _build_encode(self, record: _Record) -> bytes:
+    def _build_encode(self, record: Record) -> bytes:
         text, encoding = record.args
         if as_text(encoding, "encoding") != "latin1":
             raise DamagedError(f"encoding {encoding!r}")
@@ -197,11 +225,11 @@ def load_records(
         places: content -> (offset, length) in that file; see `pickle_scan`.
 
     Raises:
-        UserError: it asks for anything but arrays, lists, tuples, numbers, bytes and text.
+        UserError: it asks for anything but arrays, lists, tuples, dictionaries, numbers, bytes and text.
         Exception: of any kind, when its bytes are damaged.
     """
     # encoding="bytes": what Python 2 called str is either text in an unknown encoding or raw array content.
-    return _Builder(path, places).build(_RecordingUnpickler(file, encoding="bytes").load())
+    return Builder(path, places).build(RecordingUnpickler(file, encoding="bytes").load())
 
 
 def as_text(value: Any, where: str) -> str:

@@ -93,3 +93,19 @@ class TimeBase:
         """Rows that fit into a video of `duration_s` seconds (0 when it is shorter than one segment)."""
         frames = round(duration_s * self.fps, 6)
         return max(0, int((frames - self.frames_per_segment) // self.stride_frames) + 1)
+
+
+def spanning(duration_s: float, num_segments: int) -> TimeBase:
+    """Time base of rows that were rescaled, so that together they span a video, such as 100 rows of each.
+
+    A row is then a sample of its own: one frame at as many frames per second as there are rows. Row i owns
+    [i, i + 1) * duration_s / num_segments, which is a stride of duration * fps / rows frames in the video's own rate.
+
+    Args:
+        duration_s: of the video.
+        num_segments: its rows, at least 1.
+
+    Raises:
+        UserError: a duration that is not positive, or no rows.
+    """
+    return TimeBase(fps=num_segments / duration_s if duration_s else 0.0, frames_per_segment=1, stride_frames=1)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from data_prep.features.axes import AXES
+from data_prep.features.choices import LAYOUTS, FeatureChoices
+from data_prep.features.given import open_given
 from data_prep.features.growing import JoinedFiles
-from data_prep.features.layouts import FeatureChoices, open_files
 from data_prep.features.readers import CHANNEL_ORDERS
 from data_prep.features.rows import as_float32, check_width
 from tc3net.common.config import option
@@ -31,6 +31,11 @@ class FileChoices:
     channel_order: str = option(
         CHANNEL_ORDERS[0], "Which stream comes first in arrays that hold both.", choices=CHANNEL_ORDERS
     )
+    feature_layout: str = option(
+        LAYOUTS[0], "Kind and arrangement of the files in a folder, where they leave it open.", choices=LAYOUTS
+    )
+    feature_key: str = option("", "Name of the array in files of several; or rgb's and flow's, with a comma.")
+    cut_streams: bool = option(False, "Cut rgb and flow that differ by one or two rows to the shorter one.")
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,25 @@ class FeatureFiles:
     """The files of some videos, in one order: of each its rgb and its flow file, or one with both streams.
 
     Attributes:
-        rgb, flow: as many of each.
+        rgb, flow: as many of each; or folders, files with many videos, patterns, lists of files.
         joint: instead of these.
     """
 
     rgb: Sequence[str] = ()
     flow: Sequence[str] = ()
     joint: Sequence[str] = ()
+
+    def require_one_kind(self) -> None:
+        """Raises unless there are rgb and flow, or joint features, and not both.
+
+        Raises:
+            UserError: says how many there are.
+        """
+        if bool(self.joint) == bool(self.rgb or self.flow) or bool(self.rgb) != bool(self.flow):
+            raise UserError(
+                f"Found {len(self.rgb)} --rgb, {len(self.flow)} --flow and {len(self.joint)} --features files; "
+                "expected as many --rgb as --flow files, or only --features files."
+            )
 
     def by_video(self) -> list[tuple[str, ...]]:
         """The one or two files of each video.
@@ -61,11 +78,17 @@ class FeatureFiles:
 
 
 def read_videos(files: FeatureFiles, dim: int, choices: FileChoices = FileChoices()) -> dict[str, np.ndarray]:
-    """Features [s, 2D] float32 by video id, rgb first; a video is named after its first file.
+    """Features [s, 2D] float32 by video id, rgb first; `describe_and_read` without the words."""
+    return describe_and_read(files, dim, choices)[1]
+
+
+def describe_and_read(
+    files: FeatureFiles, dim: int, choices: FileChoices = FileChoices()
+) -> tuple[str, dict[str, np.ndarray]]:
+    """How the features were understood, in words, and the features [s, 2D] float32 by video id, rgb first.
 
     Args:
-        files: one video each: .npy, .npz or HDF5 files of [s, D] per stream or [s, 2D] with both, or with a third axis
-            of crops, over which the mean is taken; .npz and HDF5 files with both streams may hold an array for each.
+        files: whatever `data_prep.features.given.open_given` takes; a single file gives its video its name.
         dim: D of the model.
         choices: what the files do not say.
 
@@ -73,24 +96,26 @@ def read_videos(files: FeatureFiles, dim: int, choices: FileChoices = FileChoice
         UserError: no files, or rgb and flow that do not fit together; two videos of one name; a file is absent,
             damaged or not usable, or not of the model's width.
     """
-    paths: dict[str, tuple[Path, ...]] = {}
-    for some in files.by_video():
-        video_id = Path(some[0]).stem
-        if video_id in paths:
-            raise UserError(f"Two feature files name the video {video_id!r} ({some[0]}); rename one.")
-        paths[video_id] = tuple(map(Path, some))
-    reader = open_files(paths, FeatureChoices(channel_order=choices.channel_order, axes=choices.feature_axes))
+    files.require_one_kind()
+    stated = FeatureChoices(
+        layout=choices.feature_layout,
+        channel_order=choices.channel_order,
+        axes=choices.feature_axes,
+        key=choices.feature_key or None,
+        cut_streams=choices.cut_streams,
+    )
+    reader, words = open_given(files.joint, files.rgb, files.flow, stated)
     videos = {}
-    for video_id, some_paths in paths.items():
+    for video_id in reader.video_ids():
         rgb, flow = reader.read(video_id)
         joint = np.concatenate([rgb, flow], axis=1)  # 2 x [s, D] -> [s, 2D]
-        where = " and ".join(map(str, some_paths))
+        where = reader.where(video_id)
         if files.joint:
             check_width(where, joint.shape, 2 * dim)
         else:
             check_width(where, rgb.shape, dim)
         videos[video_id] = as_float32(where, joint)
-    return videos
+    return words, videos
 
 
 def open_growing(files: FeatureFiles, width: int, choices: FileChoices = FileChoices()) -> JoinedFiles:
@@ -109,11 +134,14 @@ def open_growing(files: FeatureFiles, width: int, choices: FileChoices = FileCho
         found = [*files.joint, *files.rgb, *files.flow]
         raise UserError(f"Found {found} to follow; expected one --features file, or one --rgb and one --flow file.")
     (paths,) = files.by_video()
-    if choices.feature_axes != AXES[0]:
-        raise UserError(
-            f"--feature_axes={choices.feature_axes} with --follow found; expected a file that grows by rows [segments, "
-            "dims], without crops. Drop the flag."
-        )
+    default = FileChoices()
+    for name in ("feature_axes", "feature_layout", "feature_key", "cut_streams"):
+        value = getattr(choices, name)
+        if value != getattr(default, name):
+            raise UserError(
+                f"--{name}={value} with --follow found; expected a file that grows by rows [segments, dims], without "
+                "crops. Drop the flag."
+            )
     if len(paths) > 1 and choices.channel_order != CHANNEL_ORDERS[0]:
         raise UserError(
             f"--channel_order={choices.channel_order} found, but rgb and flow are separate; expected it for joint "

@@ -19,7 +19,8 @@ from hypothesis.extra import numpy as hypothesis_numpy
 
 from data_prep.features import FeatureReader
 from data_prep.features.axes import Axes, decide_axes
-from data_prep.features.layouts import FeatureChoices, open_features
+from data_prep.features.choices import FeatureChoices
+from data_prep.features.layouts import open_features
 from data_prep.pickles.arrays import load_array, load_rows
 from data_prep.pickles.scan import StoredArray
 from tc3net.common.errors import UserError
@@ -429,7 +430,9 @@ def test_two_kinds_of_files_of_one_stream(tmp_path):
         open_features(tmp_path / "a", [], FeatureChoices(flow_features=tmp_path / "b"))
     choices = FeatureChoices(flow_features=tmp_path / "b", layout="npz_folders")
     assert_reads_videos(open_features(tmp_path / "a", [], choices)[0])
-    with pytest.raises(UserError, match=r"no feature files found; expected one array of flow .* Check --flow_features"):
+    with pytest.raises(
+        UserError, match=r"no feature files found \(it is empty\); expected one array of flow .* Check --flow_features"
+    ):
         (tmp_path / "empty").mkdir()
         open_features(tmp_path / "a", [], FeatureChoices(flow_features=tmp_path / "empty", layout="npy_folders"))
 
@@ -535,20 +538,22 @@ def test_wrong_number_of_rows(tmp_path):
 
 
 def test_missing_folders_and_files_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"no \.npy, \.npz, \.h5 or \.hdf5 files there or in"):
+    with pytest.raises(
+        UserError, match=r"no \.npy, \.npz, \.h5, .* or \.csv files there, .* but it is empty; expected"
+    ):
         open_features(tmp_path, [])
     for stream in ("rgb", "flow"):
         (tmp_path / stream).mkdir()
     with pytest.raises(UserError, match=r"no \.npy, \.npz"):
         open_features(tmp_path, [])
     np.save(tmp_path / "rgb" / "v1.npy", GOOD)
+    with pytest.raises(UserError, match=r"no folder flow with files found beside the other stream's"):
+        open_features(tmp_path, [])
+    np.save(tmp_path / "flow" / "v2.npy", GOOD)
     reader, _ = open_features(tmp_path, [])
-    assert reader.video_ids() == ["v1"]
+    assert reader.video_ids() == ["v1", "v2"]
     with pytest.raises(UserError, match=r"video 'v1': no flow features found"):
         reader.read("v1")
-    (tmp_path / "flow").rmdir()
-    with pytest.raises(UserError, match=r"no folder flow found beside the other stream's"):
-        open_features(tmp_path, [])
     with pytest.raises(UserError, match=r"absent: neither a folder nor an existing \.npy or HDF5 file"):
         open_features(tmp_path / "absent", [])
     with pytest.raises(UserError, match=r"absent\.npy: no such file"):

@@ -74,6 +74,7 @@ BROWSER = Need(
     "install a Chromium and its driver (Debian and Ubuntu: chromium, chromium-driver)",
     here=bool(CHROMIUM and CHROMEDRIVER),
 )
+SCIPY = Need("tests of MATLAB files before version 7.3", "pip install -e '.[mat]'", here=installed("scipy"))
 BEAM = Need("Apache Beam tests", "make beam, or pip install -e '.[beam]'", here=installed("apache_beam"))
 SCIPY = Need("tests of MATLAB files", "pip install scipy", here=installed("scipy"))
 OTHER_STACK = Need(
@@ -111,7 +112,7 @@ TENSORFLOW_SERVING = Need(
 OPENSSL = Need("tests of TLS", "install openssl", here=shutil.which("openssl") is not None)
 PROC = Need("tests of memory", "they read /proc, which Linux has", here=Path("/proc/self/statm").exists())
 NEEDS = (
-    BROWSER, BEAM, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, PUBLISHED_DETECTIONS,
+    BROWSER, BEAM, SCIPY, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, PUBLISHED_DETECTIONS,
     TENSORFLOW_SERVING, OPENSSL, PROC,
 )  # fmt: skip
 
