@@ -76,7 +76,6 @@ BROWSER = Need(
 )
 SCIPY = Need("tests of MATLAB files before version 7.3", "pip install -e '.[mat]'", here=installed("scipy"))
 BEAM = Need("Apache Beam tests", "make beam, or pip install -e '.[beam]'", here=installed("apache_beam"))
-SCIPY = Need("tests of MATLAB files", "pip install scipy", here=installed("scipy"))
 OTHER_STACK = Need(
     "comparisons of the two stacks",
     "make .venv-addons/.installed (with Python 3.9, 3.10 or 3.11)" if KERAS_3 else "make .venv/.installed",
