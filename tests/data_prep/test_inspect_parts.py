@@ -62,22 +62,26 @@ def test_padding_case_and_endings_never_hide_a_similar_id(prefix, number, width)
 def test_facts_of_features():
     rgb = np.array([[1, -5], [0, 0], [2, 3]], np.float32)
     flow = np.array([[4, 4], [4, 4], [4, 4]], np.float32)
-    facts = examine(rgb, flow)
-    assert (facts.num_segments, facts.feature_dim, facts.largest) == (3, 2, 5.0)
+    facts = examine({"rgb": rgb, "flow": flow})
+    assert (facts.num_segments, facts.sizes, facts.largest) == (3, {"rgb": 2, "flow": 2}, 5.0)
     assert (facts.zero_rows, facts.first_zero_row) == ({"rgb": 1, "flow": 0}, 1)
     assert facts.constant_streams == ("flow",)
-    assert examine(flow, rgb + 1).first_zero_row == -1
+    assert examine({"rgb": flow, "flow": rgb + 1}).first_zero_row == -1
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.sampled_from(["float16", "float32", "float64"]), st.integers(0, 99))
 def test_equal_features_have_equal_facts_whatever_their_memory_layout(segments, dims, dtype, seed):
     joint = np.random.default_rng(seed).normal(size=(segments, 2 * dims)).astype(dtype)
     rgb, flow = joint[:, :dims], joint[:, dims:]
-    assert examine(rgb, flow) == examine(np.asfortranarray(rgb), flow.copy())
+    assert examine({"rgb": rgb, "flow": flow}) == examine({"rgb": np.asfortranarray(rgb), "flow": flow.copy()})
     changed = rgb.copy()
     changed[-1, -1] += 1
-    assert examine(rgb, flow).checksums != examine(changed, flow).checksums
-    facts = {"a": examine(rgb, flow), "b": examine(changed, flow), "c": examine(rgb.copy(), flow)}
+    assert examine({"rgb": rgb, "flow": flow}).checksums != examine({"rgb": changed, "flow": flow}).checksums
+    facts = {
+        "a": examine({"rgb": rgb, "flow": flow}),
+        "b": examine({"rgb": changed, "flow": flow}),
+        "c": examine({"rgb": rgb.copy(), "flow": flow}),
+    }
     assert same_features(facts) == [["a", "c"]]
 
 

@@ -13,6 +13,7 @@ from data_prep.annotations import AnnotationSet, Instance, VideoRecord
 from data_prep.checks.judge import check_record, judge, validate
 from data_prep.checks.rules import ERROR, RULES, WARNING, Problem
 from tc3net.common.errors import UserError
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
 
 CLASSES = ("Jump", "Run")
@@ -22,6 +23,8 @@ GOOD = VideoRecord("v", "test", 10.0, ("Run",), (Instance(1, 2, "Run"),), True)
 
 class Features:
     """Features in memory, one stream (flow is its negative) or a pair; an error text stands for unusable ones."""
+
+    streams = ("rgb", "flow")
 
     def __init__(self, **videos: np.ndarray | tuple[np.ndarray, np.ndarray] | str) -> None:
         self._videos = videos
@@ -120,7 +123,7 @@ def test_feature_dim_is_that_of_most_videos():
     videos = [replace(GOOD, video_id=name) for name in "abc"]
     reader = Features(a=features(dims=3), b=features(), c=features(seed=1))
     result = validate(AnnotationSet(CLASSES, tuple(videos)), reader, defaultdict(lambda: SECOND))
-    assert result.feature_dim == 4
+    assert result.streams == Streams.pair(4)
     assert result.num_segments == {"a": 10, "b": 10, "c": 10}
     (problem,) = result.errors()
     assert (problem.video_id, problem.message) == ("a", "3 dims per stream; expected 4, as in 2 other videos")

@@ -14,6 +14,8 @@ from tc3net.common.errors import UserError
 class Numbers:
     """Video "v3" has features full of 3; "v2" is damaged. Remembers what was read, and by which thread."""
 
+    streams = ("rgb", "flow")
+
     def __init__(self) -> None:
         self.read_ids: list[str] = []
         self.threads: set[int] = set()

@@ -13,6 +13,7 @@ import pytest
 
 from data_prep.features.layouts import open_features
 from tc3net.common.errors import UserError
+from tc3net.data.streams import Streams
 from tc3net.prediction.feature_files import (
     FeatureFiles,
     FileChoices,
@@ -22,6 +23,7 @@ from tc3net.prediction.feature_files import (
 )
 
 DIM = 4
+STREAMS = Streams.pair(DIM)
 RGB = {name: np.random.default_rng(i).random((length, DIM), np.float32) for i, (name, length) in
        enumerate({"b": 3, "a": 7}.items())}  # fmt: skip
 FLOW = {name: -values for name, values in RGB.items()}
@@ -46,7 +48,7 @@ def save(path: Path, **arrays: np.ndarray) -> str:
 
 def assert_reads(files: FeatureFiles, choices: FileChoices = FileChoices(), more: float = 0.0) -> None:
     """The videos above, in their order; `more` is added to every value by the test."""
-    videos = read_videos(files, DIM, choices)
+    videos = read_videos(files, STREAMS, choices)
     assert list(videos) == list(JOINT)
     for name, rows in videos.items():
         assert rows.dtype == np.float32
@@ -82,7 +84,7 @@ def test_files_of_several_kinds_and_of_any_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float64", ">f4"])
 def test_other_precisions_become_float32(tmp_path: Path, dtype: str) -> None:
     values = JOINT["b"].astype(dtype)
-    videos = read_videos(FeatureFiles(joint=[save(tmp_path / "b.npy", x=values)]), DIM)
+    videos = read_videos(FeatureFiles(joint=[save(tmp_path / "b.npy", x=values)]), STREAMS)
     assert videos["b"].dtype == np.float32
     np.testing.assert_array_equal(videos["b"], values.astype(np.float32))
 
@@ -96,7 +98,7 @@ def test_crops_are_averaged_where_all_files_tell_them(tmp_path: Path, axis: int)
     # The same numbers of crops, 3, and of segments, 3 and 7: all files together tell the axis, one alone does not.
     assert_reads(files, more=1)
     with pytest.raises(UserError, match=r"Add --feature_axes=crops_first or --feature_axes=crops_last"):
-        read_videos(FeatureFiles(joint=files.joint[1:]), DIM)
+        read_videos(FeatureFiles(joint=files.joint[1:]), STREAMS)
 
 
 def test_a_batch_of_one_is_no_question(tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_it_is_what_the_conversion_reads(tmp_path: Path) -> None:
             save(tmp_path / stream / f"{name}.npz", x=np.stack([values, values * 3], axis=1).astype(np.float16))
     reader, _ = open_features(tmp_path, [])
     files = FeatureFiles(*([str(tmp_path / stream / f"{name}.npz") for name in RGB] for stream in ("rgb", "flow")))
-    for name, rows in read_videos(files, DIM).items():
+    for name, rows in read_videos(files, STREAMS).items():
         np.testing.assert_array_equal(rows, np.concatenate(reader.read(name), axis=1))
 
 
@@ -128,18 +130,18 @@ def test_it_is_what_the_conversion_reads(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_named(tmp_path: Path, values: np.ndarray, message: str) -> None:
     good = save(tmp_path / "b.npy", x=JOINT["b"])
     with pytest.raises(UserError, match=message):
-        read_videos(FeatureFiles(joint=[good, save(tmp_path / "a.npy", x=values)]), DIM)
+        read_videos(FeatureFiles(joint=[good, save(tmp_path / "a.npy", x=values)]), STREAMS)
 
 
 def test_streams_of_other_lengths_or_widths_are_named(tmp_path: Path) -> None:
     rgb, flow = save(tmp_path / "r.npy", x=RGB["a"]), save(tmp_path / "f.npy", x=FLOW["a"][1:])
     with pytest.raises(UserError, match=r"r\.npy, .*f\.npy: rgb is \[7, 4\], flow is \[6, 4\]; expected the same numb"):
-        read_videos(FeatureFiles([rgb], [flow]), DIM)
+        read_videos(FeatureFiles([rgb], [flow]), STREAMS)
     flow = save(tmp_path / "f.npy", x=FLOW["a"])
     with pytest.raises(UserError, match=r"r\.npy and .*f\.npy: shape \(7, 4\) found, \[segments, 8\] expected"):
-        read_videos(FeatureFiles([rgb], [flow]), 8)
+        read_videos(FeatureFiles([rgb], [flow]), Streams.pair(8))
     with pytest.raises(UserError, match="--channel_order=flow_first found, but rgb and flow are separate"):
-        read_videos(FeatureFiles([rgb], [flow]), DIM, FileChoices(channel_order="flow_first"))
+        read_videos(FeatureFiles([rgb], [flow]), STREAMS, FileChoices(channel_order="flow_first"))
 
 
 def test_damaged_absent_and_foreign_files_are_named(tmp_path: Path) -> None:
@@ -154,20 +156,20 @@ def test_damaged_absent_and_foreign_files_are_named(tmp_path: Path) -> None:
         path = tmp_path / f"v{suffix}"
         path.write_bytes(content)
         with pytest.raises(UserError, match=rf"v\{suffix}: .*{message}"):
-            read_videos(FeatureFiles(joint=[str(path)]), DIM)
+            read_videos(FeatureFiles(joint=[str(path)]), STREAMS)
         path.unlink()
         with pytest.raises(UserError, match=rf"v\{suffix}: (no such file|cannot be read)"):
-            read_videos(FeatureFiles(joint=[str(path)]), DIM)
+            read_videos(FeatureFiles(joint=[str(path)]), STREAMS)
     several = save(tmp_path / "v.npz", one=JOINT["a"], two=RGB["a"])
     with pytest.raises(UserError, match=r"v\.npz: 2 arrays found \(one, two\); expected one"):
-        read_videos(FeatureFiles(joint=[several]), DIM)
+        read_videos(FeatureFiles(joint=[several]), STREAMS)
 
 
 def test_hdf5_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "v.h5").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(UserError, match=r"v\.h5: .*h5py is not installed"):
-        read_videos(FeatureFiles(joint=[str(tmp_path / "v.h5")]), DIM)
+        read_videos(FeatureFiles(joint=[str(tmp_path / "v.h5")]), STREAMS)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
@@ -180,7 +182,7 @@ def test_a_hostile_file_runs_nothing(tmp_path: Path, suffix: str) -> None:
     rows[:] = Hostile(), JOINT["a"]
     path = save(tmp_path / f"v{suffix}", x=rows)
     with pytest.raises(UserError, match=rf"v\{suffix}: "):
-        read_videos(FeatureFiles(joint=[path]), DIM)
+        read_videos(FeatureFiles(joint=[path]), STREAMS)
     assert not (tmp_path / "sentinel").exists()
 
 
@@ -226,7 +228,7 @@ def test_folders_patterns_lists_and_files_with_many_videos(tmp_path: Path, names
     for stream in ("rgb", "flow"):
         (tmp_path / "both" / stream).symlink_to(tmp_path / stream)
     (tmp_path / "list.txt").write_text(f"# features\n\n{tmp_path}/joint/b.npy\njoint/a.npy\n")
-    videos = read_videos(FeatureFiles(joint=[name.format(tmp_path) for name in names]), DIM)
+    videos = read_videos(FeatureFiles(joint=[name.format(tmp_path) for name in names]), STREAMS)
     assert sorted(videos) == sorted(JOINT)
     for name, rows in videos.items():
         np.testing.assert_allclose(rows, JOINT[name], rtol=1e-5, atol=1e-6)
@@ -242,14 +244,14 @@ def test_streams_in_places_of_their_own_belong_together_by_name(tmp_path: Path, 
             (tmp_path / "tree" / f"i3d_{stream}" / name).mkdir(parents=True)
             save(tmp_path / "tree" / f"i3d_{stream}" / name / f"{name}_{stream}.npy", x=of[name])
     files = FeatureFiles(*([pattern.format(tmp_path, stream)] for stream in ("rgb", "flow")))
-    words, videos = describe_and_read(files, DIM)
+    words, videos = describe_and_read(files, STREAMS)
     assert words == "a file for each stream" and sorted(videos) == sorted(JOINT)
     for name, rows in videos.items():
         np.testing.assert_array_equal(rows, JOINT[name])
     (tmp_path / "flow" / "a.npy").unlink()
     if pattern == "{0}/{1}":
         with pytest.raises(UserError, match="video 'a': no flow features found"):
-            read_videos(files, DIM)
+            read_videos(files, STREAMS)
 
 
 def test_keys_and_cuts(tmp_path: Path) -> None:
@@ -257,7 +259,7 @@ def test_keys_and_cuts(tmp_path: Path) -> None:
     assert_reads(FeatureFiles(joint=joint), FileChoices(feature_key="both"))
     assert_reads(FeatureFiles(joint=joint), FileChoices(feature_key="i,j"))
     rgb, flow = save(tmp_path / "a.npy", x=RGB["a"]), save(tmp_path / "f.npy", x=FLOW["a"][:-1])
-    words, videos = describe_and_read(FeatureFiles([rgb], [flow]), DIM, FileChoices(cut_streams=True))
+    words, videos = describe_and_read(FeatureFiles([rgb], [flow]), STREAMS, FileChoices(cut_streams=True))
     np.testing.assert_array_equal(videos["a"], JOINT["a"][:-1])
     assert words == "a file for each stream, 1 of 1 videos cut to the shorter stream (1 by 1 row)"
 
@@ -282,7 +284,7 @@ def test_what_is_no_features_is_said(tmp_path: Path, name: str, message: str) ->
     (tmp_path / "empty.lst").write_text("\n# nothing\n")
     (tmp_path / "link.npy").symlink_to(".git/annex/objects/a/b")
     with pytest.raises(UserError, match=message):
-        read_videos(FeatureFiles(joint=[str(tmp_path / name)]), DIM)
+        read_videos(FeatureFiles(joint=[str(tmp_path / name)]), STREAMS)
 
 
 @pytest.mark.parametrize(
@@ -296,32 +298,32 @@ def test_what_is_no_features_is_said(tmp_path: Path, name: str, message: str) ->
 )
 def test_files_that_do_not_fit_together_are_counted(files: FeatureFiles) -> None:
     with pytest.raises(UserError, match=rf"Found {len(files.rgb)} --rgb, {len(files.flow)} --flow and"):
-        read_videos(files, DIM)
+        read_videos(files, STREAMS)
     with pytest.raises(UserError, match="to follow; expected one --features file, or one --rgb and one --flow file"):
-        open_growing(files, 2 * DIM)
+        open_growing(files, STREAMS)
 
 
 def test_two_videos_of_one_name_are_refused(tmp_path: Path) -> None:
     paths = [save(tmp_path / "a.npy", x=JOINT["a"]), save(tmp_path / "x" / "a.npy", x=JOINT["a"])]
     with pytest.raises(UserError, match="Two feature files name the video 'a'"):
-        read_videos(FeatureFiles(joint=paths), DIM)
+        read_videos(FeatureFiles(joint=paths), STREAMS)
 
 
 def test_growing_files_and_what_cannot_be_said_of_them(tmp_path: Path) -> None:
     joint = FeatureFiles(joint=[save(tmp_path / "a.npy", x=JOINT["a"])])
-    np.testing.assert_array_equal(open_growing(joint, 2 * DIM).read(), JOINT["a"])
-    swapped = open_growing(joint, 2 * DIM, FileChoices(channel_order="flow_first")).read()
+    np.testing.assert_array_equal(open_growing(joint, STREAMS).read(), JOINT["a"])
+    swapped = open_growing(joint, STREAMS, FileChoices(channel_order="flow_first")).read()
     np.testing.assert_array_equal(swapped, np.concatenate([FLOW["a"], RGB["a"]], axis=1))
     with pytest.raises(UserError, match="--feature_axes=crops_first with --follow found; expected a file that grows"):
-        open_growing(joint, 2 * DIM, FileChoices(feature_axes="crops_first"))
+        open_growing(joint, STREAMS, FileChoices(feature_axes="crops_first"))
     with pytest.raises(UserError, match="--channel_order=flow_first found, but rgb and flow are separate"):
-        open_growing(FeatureFiles(["a.npy"], ["b.npy"]), 2 * DIM, FileChoices(channel_order="flow_first"))
+        open_growing(FeatureFiles(["a.npy"], ["b.npy"]), STREAMS, FileChoices(channel_order="flow_first"))
     with pytest.raises(UserError, match=r"a\.npz: expected a \.npy file, or \.f32 .* before they are complete"):
-        open_growing(FeatureFiles(joint=["a.npz"]), 2 * DIM)
+        open_growing(FeatureFiles(joint=["a.npz"]), STREAMS)
     with pytest.raises(UserError, match=r"a\.mov: a video file found; expected features"):
-        open_growing(FeatureFiles(joint=["a.mov"]), 2 * DIM)
+        open_growing(FeatureFiles(joint=["a.mov"]), STREAMS)
     with pytest.raises(UserError, match="--cut_streams=True with --follow found"):
-        open_growing(joint, 2 * DIM, FileChoices(cut_streams=True))
+        open_growing(joint, STREAMS, FileChoices(cut_streams=True))
     crops = FeatureFiles(joint=[save(tmp_path / "c.npy", x=JOINT["a"][None])])
     with pytest.raises(UserError, match=r"c\.npy has shape \[1, 7, 8\]; expected \[segments, dims\]"):
-        open_growing(crops, 2 * DIM).read()
+        open_growing(crops, STREAMS).read()
