@@ -17,7 +17,7 @@ from data_prep.conversion.workers import named
 from data_prep.features import FeatureReader
 from data_prep.features.read_ahead import ReadAhead
 from data_prep.output.folders import sync
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UserError, plain_message
 from tc3net.common.files import sha256_of
 from tc3net.data.schema import Manifest, VideoExample, encode
 from tc3net.data.timebase import TimeBase
@@ -198,7 +198,7 @@ def write_shard(
                 writer.write(serialized)
                 rounding = rounding.merged(of_video)
     except tf.errors.OpError as error:
-        raise OSError(f"{path.name}: {error.message}") from None
+        raise OSError(f"{path.name}: {plain_message(error)}") from None
     with ThreadPoolExecutor(1) as waiting:
         synced = waiting.submit(sync, path)
         sha256 = sha256_of(path)  # while the disk works

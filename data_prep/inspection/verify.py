@@ -21,8 +21,9 @@ from data_prep.checks.judge import Findings, judge
 from data_prep.checks.rules import ERROR, Problem
 from data_prep.features.rows import check_features
 from data_prep.output.folders import is_safe_name
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UserError, plain_message
 from tc3net.common.files import sha256_of
+from tc3net.common.names import counted
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, Manifest, Shard, load_manifest, parse
 from tc3net.data.timebase import TimeBase
 
@@ -167,11 +168,11 @@ def _read_shard(path: Path, subset: str, shard: Shard, manifest: Manifest) -> It
             try:
                 yield _decode(serialized, subset, manifest)
             except (tf.errors.OpError, UnicodeDecodeError, _ContradictionError, UserError) as error:
-                message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+                message = plain_message(error) if isinstance(error, tf.errors.OpError) else str(error)
                 yield Problem(f"{shard.file}, record {number}", "bad_record", message)
             number += 1
     except tf.errors.OpError as error:
-        yield Problem(shard.file, "bad_shard", f"cannot be read after {number} records: {error.message}")
+        yield Problem(shard.file, "bad_shard", f"cannot be read after {counted(number, 'record')}: {plain_message(error)}")
         return
     if number != shard.videos:
         yield Problem(shard.file, "bad_shard", f"{number} records; expected {shard.videos}")
