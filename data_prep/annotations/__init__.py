@@ -15,6 +15,7 @@ from data_prep.annotations.records import (
     checked_classes,
     read_class_file,
 )
+from data_prep.annotations.tidy import choose_subsets
 
 __all__ = [
     "AnnotationFormat",
@@ -24,6 +25,7 @@ __all__ = [
     "add_format",
     "beginning_of",
     "checked_classes",
+    "choose_subsets",
     "format_names",
     "read_annotations",
     "read_class_file",

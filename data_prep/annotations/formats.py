@@ -12,6 +12,7 @@ from data_prep.annotations.activitynet_json import ACTIVITYNET_JSON
 from data_prep.annotations.instance_csv import INSTANCE_CSV
 from data_prep.annotations.records import AnnotationFormat, AnnotationSet, read_beginning
 from data_prep.annotations.thumos_text import THUMOS_TEXT
+from data_prep.annotations.tidy import tidied
 from data_prep.annotations.video_csv import VIDEO_CSV
 from data_prep.annotations.wtalc_folder import WTALC_FOLDER
 from tc3net.common.errors import UserError
@@ -42,7 +43,10 @@ def format_names() -> tuple[str, ...]:
 
 
 def read_annotations(
-    path: str | Path, annotation_format: str = AUTO, subset: str | None = None
+    path: str | Path,
+    annotation_format: str = AUTO,
+    subset: str | None = None,
+    class_list: str | Path | None = None,
 ) -> tuple[AnnotationSet, str]:
     """Reads annotations in whichever format they are, which is recognised by the content.
 
@@ -50,12 +54,13 @@ def read_annotations(
         path: the folder or file.
         annotation_format: one of `format_names`.
         subset: subset of all videos, for formats that leave it open.
+        class_list: file with the class names in the order of their ids; None: the annotations' own.
 
     Returns:
         The annotations and the format in words, with what had to be assumed.
 
     Raises:
-        UserError: nothing at the path, the format is not clear, or it refuses the files.
+        UserError: nothing at the path, the format is not clear, or it refuses the files; see also `tidied`.
     """
     path = Path(path)
     if annotation_format not in format_names():
@@ -73,7 +78,7 @@ def read_annotations(
             f"{path}: --subset={subset} found, but {chosen.words} says itself which subset a video is in; expected the "
             f"flag only with formats that may leave it open ({open_ones}). Drop it."
         )
-    annotations = chosen.read(path, subset)
+    annotations = tidied(chosen.read(path, subset), path, class_list)
     return annotations, ", ".join([chosen.words, *annotations.notes])
 
 
@@ -117,7 +122,7 @@ def _found_instead(path: Path, expected: str) -> str:
         begins = read_beginning(path)
     except OSError as error:
         return f"cannot be read ({error.strerror}); expected {expected}. {_CHECK}"
-    except UnicodeDecodeError:
+    except UnicodeError:
         return f"not UTF-8 text; expected {expected}. Spreadsheets export tables as CSV, encoding UTF-8."
     first_line = begins.lstrip().partition("\n")[0]
     return f"begins with {first_line[:40]!r}; expected {expected}. {_CHECK}"
