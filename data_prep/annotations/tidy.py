@@ -1,4 +1,4 @@
-"""What is done to the annotations of every format once they are read: class list, ambiguous intervals, spelling, subsets.
+"""What is done to annotations of every format once they are read: class list, ambiguous intervals, spelling, subsets.
 
 One place, so that a label means the same in a table, in a JSON file and in a folder of arrays.
 """
@@ -50,7 +50,7 @@ def tidied(annotations: AnnotationSet, path: str | Path, class_list: str | Path 
 def _without_ambiguous_class(annotations: AnnotationSet, path: str | Path) -> AnnotationSet:
     number = sum(item.label == AMBIGUOUS for video in annotations.videos for item in video.instances)
     classes = tuple(name for name in annotations.classes if name != AMBIGUOUS)
-    if not number and len(classes) == len(annotations.classes):
+    if AMBIGUOUS not in frozenset(annotations.classes).union(*(video.present for video in annotations.videos)):
         return annotations
     return replace(
         annotations,

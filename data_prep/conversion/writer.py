@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.annotations import VideoRecord
-from data_prep.checks.counts import count_instances, video_end_s
+from data_prep.checks.counts import count_instances
+from data_prep.checks.spans import visible_end_s
 from data_prep.conversion.workers import named
 from data_prep.features import FeatureReader
 from data_prep.features.read_ahead import ReadAhead
@@ -48,7 +49,7 @@ def to_example(
     """
     class_ids = {name: index for index, name in enumerate(classes)}
     labels = sorted(class_ids[name] for name in record.present)
-    end_s = video_end_s(record, time_base.duration_s(len(rgb)))
+    end_s = visible_end_s(record, time_base.duration_s(len(rgb)))
     counts = count_instances(record, frozenset(counted_classes), end_s)
     return VideoExample(
         video_id=record.video_id,

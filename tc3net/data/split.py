@@ -122,6 +122,6 @@ def readable(batches: Iterable[Any], split: Split) -> Iterator[Any]:
         yield from batches
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
-            f"{', '.join(split.paths)}: a record of subset {split.subset!r} is damaged ({plain_message(error)}). Convert the "
-            "data again (python -m data_prep.convert)."
+            f"{', '.join(split.paths)}: a record of subset {split.subset!r} is damaged ({plain_message(error)}). "
+            "Convert the data again (python -m data_prep.convert)."
         ) from None

@@ -104,11 +104,18 @@ def load_detections(path: str | Path, truth: GroundTruth) -> LoadedDetections:
                 unknown_labels[entry["label"].strip()] += 1
             else:
                 start_s, end_s = entry["segment"]
-                row = (video_of[video], label_of[entry["label"].strip()], float(start_s), float(end_s), float(entry["score"]))
+                row = (
+                    video_of[video],
+                    label_of[entry["label"].strip()],
+                    float(start_s),
+                    float(end_s),
+                    float(entry["score"]),
+                )
                 rows.append(row)
     if bad:
+        shown = "; ".join(bad[:3]) + ("; ..." if len(bad) > 3 else "")
         raise UserError(
-            f"{path}: {counted(len(bad), 'detection')} cannot be scored: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}. "
+            f"{path}: {counted(len(bad), 'detection')} cannot be scored: {shown}. "
             f"Expected {DETECTIONS} with finite numbers and start <= end (seconds). Correct or remove them."
         )
     if not rows and (unknown_labels or unknown_videos):

@@ -252,8 +252,8 @@ def restore_network(path: str, model: ThreeCNet, weights: str = "averaged") -> b
 
 def _unreadable(path: str, error: Exception) -> UserError:
     return UserError(
-        f"{path}: the checkpoint cannot be read ({plain_message(error)}). Take the other one (--checkpoint=last or best), or resume "
-        "the training, which goes on from an earlier one."
+        f"{path}: the checkpoint cannot be read ({plain_message(error)}). Take the other one (--checkpoint=last or "
+        "best), or resume the training, which goes on from an earlier one."
     )
 
 

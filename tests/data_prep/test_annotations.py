@@ -359,7 +359,10 @@ def test_whatever_a_spreadsheet_writes_is_read_as_it_was(tmp_path, rows, delimit
         (["video,start_s,end_s,class", "v,1,2,"], ":2: no class found"),
         (["video,start_s,end_s,class", "v,0:01:75,2,Run"], ":2: start_s is '0:01:75'; expected mm:ss or hh:mm:ss with"),
         (["video,start_s,end_s,class", "v,0:60:15,2,Run"], ":2: start_s is '0:60:15'; expected mm:ss or hh:mm:ss with"),
-        (["video,start_s,end_s,class", "v,1 s,2,Run"], ":2: start_s is '1 s'; expected a number such as 12.5, or mm:ss"),
+        (
+            ["video,start_s,end_s,class", "v,1 s,2,Run"],
+            ":2: start_s is '1 s'; expected a number such as 12.5, or mm:ss",
+        ),
         (["video,class,count", "v,Run,0:02"], ":2: count is '0:02'; expected a number such as 12.5. Correct"),
         (["v,1,2,Run"], "begins with 'v,1,2,Run', a table without names of columns; expected them in the first line"),
         (["some words"], "begins with 'some words'; expected ActivityNet JSON, or a CSV table"),
