@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.pickles.arrays import as_text, load_array
@@ -71,7 +71,7 @@ class AnnotationSet:
     videos: tuple[VideoRecord, ...]
     without_duration: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
-    classes_listed: bool = False
+    classes_listed: bool = field(default=False, compare=False)
     durations_of_features: frozenset[str] = frozenset()
 
 

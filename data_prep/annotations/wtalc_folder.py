@@ -17,6 +17,7 @@ import numpy as np
 from data_prep.annotations.records import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
 from data_prep.pickles.arrays import as_text, load_array
 from tc3net.common.errors import Mistakes, UserError
+from tc3net.common.names import counted
 
 AMBIGUOUS_FILE = "Ambiguous_test.txt"
 _ROW_FILES = ("videoname", "subset", "duration", "labels_all", "segments", "labels")
@@ -74,8 +75,8 @@ def _video(row: dict[str, Any], where: str, ambiguous: dict[str, list[tuple[floa
     names = _texts(row["labels"], f"{where}: labels")
     if len(segments) != len(names):
         raise UserError(
-            f"{where}: {len(segments)} segments but {len(names)} segment labels found; expected as many of each. "
-            "Correct segments.npy or labels.npy."
+            f"{where}: {counted(len(segments), 'segment')} but {counted(len(names), 'segment label')} found; expected "
+            "as many of each. Correct segments.npy or labels.npy."
         )
     intervals = [_interval(segment, f"{where}: segment {index}") for index, segment in enumerate(segments)]
     return VideoRecord(
@@ -121,8 +122,8 @@ def _read_ambiguous(path: Path, video_ids: Iterable[str]) -> dict[str, list[tupl
         intervals.setdefault(fields[0], []).append(_interval(fields[1:], f"{path}:{number}"))
     if intervals and not intervals.keys() & set(video_ids):
         raise UserError(
-            f"{path}: none of its {len(intervals)} videos is in videoname.npy; expected names of this data set's test "
-            "videos. Use the file that belongs to this folder, or remove it."
+            f"{path}: none of its {counted(len(intervals), 'video')} is in videoname.npy; expected names of this "
+            "data set's test videos. Use the file that belongs to this folder, or remove it."
         )
     return intervals
 

@@ -41,6 +41,7 @@ class _Length:
     time_base: TimeBase
     stated_s: float | None
     features_s: float | None
+    of_features: bool
 
     @property
     def last(self) -> Instance | None:
@@ -82,10 +83,10 @@ def _length(
     record: VideoRecord, annotations: AnnotationSet, features: Mapping[str, FeatureFacts], time_base: TimeBase
 ) -> _Length:
     known = math.isfinite(record.duration_s) and record.duration_s > 0
-    stated = known and record.video_id not in annotations.durations_of_features
+    of_features = record.video_id in annotations.durations_of_features
     facts = features.get(record.video_id)
     features_s = None if facts is None else time_base.duration_s(facts.num_segments)
-    return _Length(record, time_base, record.duration_s if stated else None, features_s)
+    return _Length(record, time_base, record.duration_s if known and not of_features else None, features_s, of_features)
 
 
 def _ids_differ(annotations: AnnotationSet, feature_ids: Collection[str] | None) -> str:
@@ -162,7 +163,7 @@ def _other_order(lengths: Sequence[_Length]) -> str:
 
 def _fps_unchecked(lengths: Sequence[_Length]) -> str:
     with_features = [one for one in lengths if one.features_s is not None]
-    if not with_features or any(one.stated_s is not None for one in with_features):
+    if not with_features or not all(one.of_features for one in with_features):
         return ""
     return (
         "no video's duration is known but from its own features: whether fps and stride are right was not checked. A "

@@ -154,7 +154,7 @@ def _accepted(
         records = [record for record in inputs.annotations.videos if record.video_id not in left_out]
         if not records:
             raise UserError(
-                f"{options.inputs.annotations}: none of {counted(len(inputs.annotations.videos), 'video')} can be "
+                f"{options.inputs.annotations}: none of the {counted(len(inputs.annotations.videos), 'video')} can be "
                 f"converted; expected at least one.\n{first_problems(findings.problems)}\n"
                 "Correct the annotations or the features."
             )
@@ -216,7 +216,7 @@ def _counted_classes(options: ConvertOptions, annotations: AnnotationSet) -> tup
         unknown = sorted(chosen - set(annotations.classes))
         if unknown:
             raise UserError(
-                f"counted class {unknown[0]!r} is not among {counted(len(annotations.classes), 'class')} of "
+                f"counted class {unknown[0]!r} is not among the {counted(len(annotations.classes), 'class')} of "
                 f"{options.inputs.annotations}; expected names from its class list. Correct --counted_classes."
             )
     return tuple(name for name in annotations.classes if name in chosen)

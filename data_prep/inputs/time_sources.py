@@ -10,6 +10,7 @@ from typing import Any
 
 from data_prep.annotations.tables import Row, read_table
 from tc3net.common.errors import UserError
+from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 
 _COLUMNS = ("fps", "frames_per_segment", "stride_frames", "duration_s")
@@ -49,8 +50,8 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
     missing = [video_id for video_id in video_ids if video_id not in found]
     if missing:
         raise UserError(
-            f"{path}: {len(missing)} of {len(video_ids)} annotated videos not found ({_some(missing)}); expected a "
-            "line for each. Add them; empty cells take the values of the flags."
+            f"{path}: {len(missing)} of {counted(len(video_ids), 'annotated video')} not found "
+            f"({_some(missing)}); expected a line for each. Add them; empty cells take the values of the flags."
         )
     return {video_id: found[video_id] for video_id in video_ids}
 
@@ -93,8 +94,8 @@ def probe_videos(folder: str | Path, video_ids: Collection[str], default: TimeBa
     missing = [video_id for video_id in video_ids if video_id not in files]
     if missing:
         raise UserError(
-            f"{folder}: {len(missing)} of {len(video_ids)} annotated videos have no file ({_some(missing)}); expected "
-            f"<video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a table instead: --time_base_file."
+            f"{folder}: {len(missing)} of {counted(len(video_ids), 'annotated video')} have no file "
+            f"({_some(missing)}); expected <video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a table instead: --time_base_file."
         )
     twice = [video_id for video_id in video_ids if len(files[video_id]) > 1]
     if twice:

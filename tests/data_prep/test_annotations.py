@@ -179,7 +179,7 @@ def test_wtalc_folders_that_are_refused(tmp_path, changes, message):
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("v2 1", "found 'v2 1'; expected"), ("v2 1 x", "found"), ("other 1 2", "none of its 1 videos is in videoname")],
+    [("v2 1", "found 'v2 1'; expected"), ("v2 1 x", "found"), ("other 1 2", "none of its 1 video is in videoname")],
 )
 def test_bad_ambiguous_lines_are_named(tmp_path, line, message):
     folder = write_folder(tmp_path / "w")
