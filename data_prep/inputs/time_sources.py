@@ -95,7 +95,8 @@ def probe_videos(folder: str | Path, video_ids: Collection[str], default: TimeBa
     if missing:
         raise UserError(
             f"{folder}: {len(missing)} of {counted(len(video_ids), 'annotated video')} have no file "
-            f"({_some(missing)}); expected <video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a table instead: --time_base_file."
+            f"({_some(missing)}); expected <video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a table "
+            "instead: --time_base_file."
         )
     twice = [video_id for video_id in video_ids if len(files[video_id]) > 1]
     if twice:

@@ -161,7 +161,7 @@ def test_wtalc_folder(tmp_path):
         ({"duration": np.array([["1"], ["2"]])}, "duration.npy: <U1 values found"),
         ({"duration": np.ones((2, 2))}, "duration.npy: shape [2, 2]"),
         ({"videoname": np.array([1, 2])}, "videoname.npy: found"),
-        ({"labels": objects(["Run"], [])}, "video 'v1': 2 segments but 1 segment labels"),
+        ({"labels": objects(["Run"], [])}, "video 'v1': 2 segments but 1 segment label found"),
         ({"segments": objects([[1, 2], [3]], [])}, "video 'v1': segment 1: found [3]"),
         ({"segments": objects([[1, 2], ["a", 4]], [])}, "video 'v1': segment 1: found ['a', 4]"),
         ({"segments": objects(3, [])}, "video 'v1': segments: found 3; expected a list"),
