@@ -226,12 +226,20 @@ def _training_subsets(annotations: AnnotationSet) -> dict[str, list[VideoRecord]
 
 
 def _one_class(annotations: AnnotationSet) -> str:
-    if not _training_subsets(annotations) or len(annotations.classes) != 1:
-        return ""
-    return (
-        f"{annotations.classes[0]!r} is the only class: the classification loss is 0 throughout, whatever the model "
-        "says, and nothing is learnt from it"
-    )
+    subsets = _training_subsets(annotations)
+    if subsets and len(annotations.classes) == 1:
+        return (
+            f"{annotations.classes[0]!r} is the only class: the classification loss is 0 throughout, whatever the "
+            "model says, and nothing is learnt from it"
+        )
+    for subset, records in subsets.items():
+        labelled = [record.present for record in records if record.present]
+        if len(labelled) >= _FEWEST and len(labelled[0]) == 1 and all(names == labelled[0] for names in labelled):
+            (name,) = labelled[0]
+            return (
+                f"all {len(labelled)} labelled videos of {subset!r} have the one class {name!r}: nothing to tell apart"
+            )
+    return ""
 
 
 def _no_training_labels(annotations: AnnotationSet) -> str:

@@ -53,7 +53,7 @@ RULES: dict[str, tuple[str, str]] = {
     "fps_unchecked": (WARNING, "durations known from features alone: fps and stride were not checked"),
     "time_unit": (WARNING, "times look like another unit than seconds: taken as seconds"),
     "duration_of_instance": (WARNING, "durations are those of instances: kept; give those of the videos"),
-    "one_class": (WARNING, "a single class: kept; the classification loss is 0 throughout"),
+    "one_class": (WARNING, "a single class to train on: kept; the classification loss is 0, or soon will be"),
     "no_training_labels": (WARNING, "subset without any class: kept; its losses are 0 throughout"),
     # Of converted data sets.
     "bad_manifest": (ERROR, "dataset.json contradicts itself or the shards"),

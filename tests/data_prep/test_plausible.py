@@ -185,6 +185,10 @@ def test_durations_of_instances():
 def test_a_training_set_that_teaches_nothing():
     assert "'Run' is the only class: the classification loss is 0" in said(videos(classes=("Run",)), None)["one_class"]
     assert said(videos("testing", classes=("Run",)), None) == {}
+    mixed = (*videos(classes=("Run",)), *videos("test", name="other{}".format))
+    assert said(mixed, None) == {
+        "one_class": "all 10 labelled videos of 'training' have the one class 'Run': nothing to tell apart"
+    }
     empty = tuple(replace(one, labels=(), instances=()) for one in videos("validation"))
     found = said((*empty, *videos("test", name="other{}".format)), None)
     assert found == {
