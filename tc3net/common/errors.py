@@ -71,7 +71,11 @@ def _listed(path: str, messages: list[str]) -> str:
     return "\n".join(lines)
 
 
+def plain_text(text: str) -> str:
+    """A message of TensorFlow, in one line and without the names of its nodes and operations."""
+    return " ".join(_OF_TENSORFLOW.sub("", _STACKS.sub("", text)).split())
+
+
 def plain_message(error: Exception) -> str:
-    """What an exception of TensorFlow says, in one line and without the names of its nodes and operations."""
-    text = _STACKS.sub("", str(getattr(error, "message", None) or error))
-    return " ".join(_OF_TENSORFLOW.sub("", text).split()) or type(error).__name__
+    """What an exception of TensorFlow says, as `plain_text`."""
+    return plain_text(str(getattr(error, "message", None) or error)) or type(error).__name__

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tc3net.common.errors import MISTAKES_SHOWN, Mistakes, UserError, plain_message
 from tc3net.common.names import counted, require_different, spelled_alike
+from tc3net.serving.calls import CallFailed
 
 
 def gathered(*messages: str) -> str:
@@ -73,5 +74,7 @@ def test_names_of_nodes_do_not_reach_the_user(tmp_path: Path):
         message = plain_message(error)
         assert kept in message
         assert not any(mark in message for mark in ("{{", "}}", "[[", "Op:", "name:", "\n"))
+    of_server = CallFailed("INVALID_ARGUMENT", "rgb: 3 values found\n\t [[{{node model/check/Assert}}]]\n")
+    assert (of_server.details, str(of_server)) == ("rgb: 3 values found", "INVALID_ARGUMENT: rgb: 3 values found")
     assert plain_message(ValueError("found [[1, 2]]")) == "found [[1, 2]]"
     assert plain_message(ValueError()) == "ValueError"
