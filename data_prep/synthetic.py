@@ -25,6 +25,7 @@ from data_prep.simulation.simulator import SIMULATED_MARKER, STREAMS, Simulator,
 from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
+from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 
 LAYOUTS = ("activitynet", "wtalc")
@@ -204,7 +205,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     options = options_from_flags(flags.FLAGS)
     annotations = simulate(options)
-    print(f"{options.output_dir}: simulated features of {len(annotations.videos)} videos")
+    print(f"{options.output_dir}: simulated features of {counted(len(annotations.videos), 'video')}")
 
 
 if __name__ == "__main__":

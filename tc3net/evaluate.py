@@ -21,6 +21,7 @@ from tc3net.common import config as config_module
 from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
+from tc3net.common.names import counted
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import (
     DEFAULT_PROTOCOL,
@@ -95,7 +96,7 @@ def _score_run(config: DetectionConfig) -> tuple[RawScores, str]:
         )
     run = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
     split = run.open_split(FLAGS.dataset_dir, FLAGS.subset)
-    print(f"{split.num_videos} videos of subset {FLAGS.subset}, checkpoint {run.source}", flush=True)
+    print(f"{counted(split.num_videos, 'video')} of subset {FLAGS.subset}, checkpoint {run.source}", flush=True)
     if FLAGS.checkpoint == "best":
         print(f"Note: the best checkpoint was selected by {run.info.training.selected_by}.")
     return run.score(split, keep_streams=FLAGS.keep_streams or config.needs_streams), run.source

@@ -21,6 +21,7 @@ from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
+from tc3net.common.names import counted
 from tc3net.data.holdout import divide
 from tc3net.data.sampling import check_divisible
 from tc3net.data.split import open_split
@@ -152,8 +153,8 @@ def main(argv: Sequence[str]) -> None:
         )
     if chief:
         print(
-            f"{manifest.title}: {split.num_videos} training videos"
-            f"{f' and {held_out.num_videos} held out' if held_out else ''}, {len(manifest.classes)} classes, "
+            f"{manifest.title}: {counted(split.num_videos, 'training video')}"
+            f"{f' and {held_out.num_videos} held out' if held_out else ''}, {counted(len(manifest.classes), 'class')}, "
             f"{manifest.feature_dim} features per stream, {replicas} device(s)",
             flush=True,
         )

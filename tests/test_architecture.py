@@ -40,9 +40,12 @@ SHARED = {
     "tc3net.common.errors",
     "tc3net.common.extensions",
     "tc3net.common.files",
+    "tc3net.common.names",
     "tc3net.data.timebase",
     "tc3net.data.schema",
+    "tc3net.data.subset_names",
     "tc3net.intervals.activitynet_json",
+    "tc3net.intervals.json_values",
 }
 
 MAX_FILE_LINES = 330

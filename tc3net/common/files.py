@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import json
@@ -67,3 +68,13 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def encoding_of(path: str | os.PathLike[str]) -> str:
+    """How a text file is written down, by its byte order mark: UTF-16 (as spreadsheets export it), else UTF-8.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"

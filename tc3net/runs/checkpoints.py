@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UserError, plain_message
 from tc3net.common.files import atomic_path
 from tc3net.common.stack import NAME, optimizer_variables
 from tc3net.model import ThreeCNet
@@ -87,7 +87,7 @@ def damage(path: str) -> str | None:
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except _UNREADABLE as error:
-        return " ".join(str(error).split())
+        return plain_message(error)
     return None
 
 
@@ -252,8 +252,8 @@ def restore_network(path: str, model: ThreeCNet, weights: str = "averaged") -> b
 
 def _unreadable(path: str, error: Exception) -> UserError:
     return UserError(
-        f"{path}: the checkpoint cannot be read ({error}). Take the other one (--checkpoint=last or best), or resume "
-        "the training, which goes on from an earlier one."
+        f"{path}: the checkpoint cannot be read ({plain_message(error)}). Take the other one (--checkpoint=last or "
+        "best), or resume the training, which goes on from an earlier one."
     )
 
 
