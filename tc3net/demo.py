@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from absl import flags
 
 from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
+from tc3net.terminal.interrupt import STATUS
 from tc3net.training.metrics_log import read_metrics
 
 FLAGS = flags.FLAGS
@@ -81,7 +83,12 @@ def run_command(arguments: list[str]) -> None:
     """
     print(f"\n$ python -m {shlex.join(arguments)}", flush=True)
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-    result = subprocess.run([sys.executable, "-m", *arguments], env=environment, check=False)
+    try:
+        result = subprocess.run([sys.executable, "-m", *arguments], env=environment, check=False)
+    except KeyboardInterrupt:
+        raise SystemExit(STATUS) from None  # the command got it too, and has said so
+    if result.returncode in (STATUS, -signal.SIGINT):
+        raise SystemExit(STATUS)
     if result.returncode:
         raise UserError(f"{arguments[0]} failed with status {result.returncode}; its message stands above.")
 

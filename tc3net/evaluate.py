@@ -174,6 +174,9 @@ def _evaluate(protocols: Sequence[Protocol]) -> None:
     if not has_times and scored.videos is not None:
         print("Note: no instances with times are annotated in these videos; their classes alone are evaluated.")
         protocols = ()
+    under = f" under {', '.join(protocol.name for protocol in protocols)}" if protocols else ""
+    resamples = f", {FLAGS.bootstrap} resamples of the videos" if under and FLAGS.bootstrap else ""
+    print(f"Evaluating {len(scored.detections)} detections{under}{resamples}", flush=True)
     assessment = assess_scored(
         scored, protocols, resamples=FLAGS.bootstrap, seed=FLAGS.bootstrap_seed, confidence=FLAGS.confidence
     )

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, VideoRecord
 from data_prep.checks.counts import video_end_s
@@ -23,6 +22,7 @@ from data_prep.features import FeatureReader
 from data_prep.output.folders import is_safe_name
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.progress import progress_bar
 
 LENGTH_TOLERANCE_S = 2.0
 LENGTH_TOLERANCE = 0.05
@@ -76,7 +76,7 @@ def validate(
     available = set(with_features)
     results = {
         record.video_id: examine_video(record.video_id, reader, feature_dtype)
-        for record in tqdm(annotations.videos, desc="checking", unit="video")
+        for record in progress_bar(annotations.videos, "checking", "video")
         if record.video_id in available
     }
     return judge(annotations, with_features, results, time_bases, keep_late_instances=keep_late_instances)
