@@ -83,14 +83,17 @@ def run_command(arguments: list[str]) -> None:
     """
     print(f"\n$ python -m {shlex.join(arguments)}", flush=True)
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+    child = subprocess.Popen([sys.executable, "-m", *arguments], env=environment)
     try:
-        result = subprocess.run([sys.executable, "-m", *arguments], env=environment, check=False)
-    except KeyboardInterrupt:
-        raise SystemExit(STATUS) from None  # the command got it too, and has said so
-    if result.returncode in (STATUS, -signal.SIGINT):
-        raise SystemExit(STATUS)
-    if result.returncode:
-        raise UserError(f"{arguments[0]} failed with status {result.returncode}; its message stands above.")
+        status = child.wait()
+    except KeyboardInterrupt:  # the command got it too, and may have something to save
+        status = child.wait() or -signal.SIGINT
+    if status == -signal.SIGINT:
+        raise KeyboardInterrupt
+    if status == STATUS:
+        raise SystemExit(STATUS)  # the command has said so
+    if status:
+        raise UserError(f"{arguments[0]} failed with status {status}; its message stands above.")
 
 
 def closing_screen(folder: Path, video: str, seconds: float) -> str:

@@ -135,6 +135,8 @@ def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output
                 flush=True,
             )
     print(f"\n{detector.segments} segments; written to {output_dir / 'detections.jsonl'}")
+    if interruptions.received is not None:
+        raise SystemExit(128 + interruptions.received)
 
 
 def main(argv: Sequence[str]) -> None:

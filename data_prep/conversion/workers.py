@@ -101,6 +101,9 @@ class LocalWorkers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._pool is not None and self._stop is not None:
             self._stop.set()
+            if kind is not None and issubclass(kind, KeyboardInterrupt):
+                for process in multiprocessing.active_children():  # some may still import TensorFlow
+                    process.terminate()
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def run(self, step: Step[Task], tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:

@@ -47,6 +47,7 @@ def run_main(
     define_extensions_flag()
     try:
         as_exception()
+        check_decoded(sys.argv[1:])
         load_extensions(requested(sys.argv[1:]))
         if register_flags is not None:
             register_flags()
@@ -61,6 +62,16 @@ def run_main(
         if refused is None:
             raise
         sys.exit(_refused(refused))
+
+
+def check_decoded(arguments: Sequence[str]) -> None:
+    """Raises UserError for an argument that Python could not decode: it can be passed on, but written nowhere."""
+    for argument in arguments:
+        if any("\ud800" <= sign <= "\udfff" for sign in argument):
+            raise UserError(
+                f"{argument}: signs found that this environment's encoding ({sys.getfilesystemencoding()}) does not "
+                "have; expected a UTF-8 environment for such paths. Set LC_ALL=C.UTF-8 or PYTHONUTF8=1."
+            )
 
 
 def _given_places() -> list[str]:
