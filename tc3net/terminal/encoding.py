@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import sys
+import unicodedata
 
 _NAME = "tc3net.ascii"
 # Of one character where there is one, so that columns stay below each other.
@@ -17,8 +18,12 @@ def _written_instead(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     signs = error.object[error.start : error.end]
-    written = "".join(_INSTEAD.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in signs)
-    return written, error.end
+    return "".join(map(_in_ascii, signs)), error.end
+
+
+def _in_ascii(sign: str) -> str:
+    letter = unicodedata.normalize("NFKD", sign)[0]  # "é" without its accent
+    return _INSTEAD.get(sign) or (letter if letter.isascii() else sign.encode("ascii", "backslashreplace").decode())
 
 
 def write_every_sign() -> None:

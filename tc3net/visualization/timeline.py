@@ -150,12 +150,11 @@ def _draw_bars(axis: Axes, cells_s: np.ndarray, track: ClassTrack, lowest: float
     """Detections (darker is more certain, between the picture's extremes) and ground truth as bars in seconds."""
     spread = highest - lowest
     certainty = [(score - lowest) / spread if spread > 0 else 1.0 for _, _, score in track.detections]
-    found_s, certainty = bars_on_pixels(
-        cells_s, [(start_s, end_s) for start_s, end_s, _ in track.detections], certainty
-    )
-    spans = [(start_s, end_s - start_s) for start_s, end_s in found_s]
+    found_s = [(start_s, end_s) for start_s, end_s, _ in track.detections]
+    shown_s, shown = bars_on_pixels(cells_s, found_s, certainty)
+    spans = [(start_s, end_s - start_s) for start_s, end_s in shown_s]
     # All in one call: one for each takes half of the picture's time.
-    axis.broken_barh(spans, (1.1, 0.8), color=[to_rgba(DETECTION, 0.35 + 0.65 * value) for value in certainty])
+    axis.broken_barh(spans, (1.1, 0.8), color=[to_rgba(DETECTION, 0.35 + 0.65 * value) for value in shown])
     truth = "no annotation"
     if track.instances is not None:
         true_s, _ = bars_on_pixels(cells_s, track.instances, [1.0] * len(track.instances))
