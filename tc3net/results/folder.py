@@ -38,7 +38,7 @@ from tc3net.inference.raw_scores import load_scores
 from tc3net.intervals.annotations_json import load_annotations, save_annotations
 from tc3net.intervals.detections_json import save_detections
 from tc3net.results.assessment import Assessment
-from tc3net.results.sources import Scored, from_detections, with_scores
+from tc3net.results.sources import Scored, from_detections, from_scores, with_scores
 from tc3net.visualization import error_figures, style
 
 # What `python -m tc3net.evaluate` writes, and `load_folder` reads.
@@ -222,6 +222,20 @@ def detection_settings(folder: Path) -> DetectionConfig:
         raise UserError(f"{folder / METRICS}: no detection settings found ({error}). Evaluate again.") from None
 
 
+def _classes_alone(folder: Path, name: str) -> Scored:
+    """An evaluation without times: its ground truth is in the raw scores, since no video has annotated instances.
+
+    Raises:
+        UserError: they are not there.
+    """
+    if not (folder / RAW_SCORES).is_file():
+        raise UserError(
+            f"{folder}: no {RAW_SCORES} found; expected it where classes alone were evaluated. Evaluate without "
+            "--output_dir, or into the folder of the raw scores."
+        )
+    return from_scores(name, load_scores(folder / RAW_SCORES), detection_settings(folder))
+
+
 def load_folder(path: str | Path) -> Scored:
     """What an evaluation left behind: its detections as they are, ground truth, and raw scores if it has them.
 
@@ -232,6 +246,8 @@ def load_folder(path: str | Path) -> Scored:
         UserError: no evaluation there, or one of its files is damaged.
     """
     folder = evaluation_folder(path)
+    if (folder / METRICS).is_file() and read_metrics_file(folder).get("localization") == {}:
+        return _classes_alone(folder, str(path))
     scored = replace(from_detections(folder / DETECTIONS, load_annotations(folder / TRUTH, None)), name=str(path))
     if not (folder / RAW_SCORES).is_file():
         return scored
