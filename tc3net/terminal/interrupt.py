@@ -55,7 +55,7 @@ def say_interrupted() -> int:
 
 @contextlib.contextmanager
 def not_for_children() -> Iterator[None]:
-    """Processes started inside never get Ctrl-C, from their first moment on; here it takes effect afterwards."""
+    """Processes started inside never get Ctrl-C, from their first moment on, while their modules are imported too."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
