@@ -55,8 +55,9 @@ def replacing(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=".evaluation-", dir=folder))
+    new = folder
     try:
+        new = Path(tempfile.mkdtemp(prefix=".evaluation-", dir=folder))
         yield new
         for path in sorted(_earlier(folder)):
             path.unlink()
@@ -68,11 +69,12 @@ def replacing(folder: str | Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):  # not empty
                 (folder / name).rmdir()
     except OSError as error:
-        if error.filename is not None:  # as the user knows it
-            error.filename = os.fsdecode(error.filename).replace(str(new), str(folder))
+        named = os.fsdecode(error.filename or folder)
+        error.filename = named.replace(str(new), str(folder))  # as the user knows it
         raise
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        if new != folder:
+            shutil.rmtree(new, ignore_errors=True)
         with contextlib.suppress(OSError):
             folder.rmdir()  # where nothing was there before
 
