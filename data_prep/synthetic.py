@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, VideoRecord, read_annotations
 from data_prep.annotations.activitynet_json import activitynet_dict
@@ -27,6 +26,7 @@ from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
 from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.progress import progress_bar
 
 LAYOUTS = ("activitynet", "wtalc")
 FEATURE_FILE = "Simulated-I3D-JOINTFeatures.npy"
@@ -144,7 +144,7 @@ def _require_usable(annotations: AnnotationSet, path: str | Path) -> None:
 
 
 def _write_features(folder: Path, layout: str, simulator: Simulator, annotations: AnnotationSet) -> None:
-    videos: Iterable[VideoRecord] = tqdm(annotations.videos, desc="simulating", unit="video")
+    videos: Iterable[VideoRecord] = progress_bar(annotations.videos, "simulating", "video")
     if layout == "wtalc":
         joint = np.empty(len(annotations.videos), np.object_)
         for row, video in enumerate(videos):

@@ -154,6 +154,8 @@ def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output
                 flush=True,
             )
     print(f"\n{counted(detector.segments, 'segment')}; written to {output_dir / 'detections.jsonl'}")
+    if interruptions.received is not None:
+        raise SystemExit(128 + interruptions.received)
 
 
 def main(argv: Sequence[str]) -> None:

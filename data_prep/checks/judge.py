@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, VideoRecord
 from data_prep.checks.feature_facts import FeatureFacts, examine, same_features
@@ -26,6 +25,7 @@ from data_prep.output.folders import is_safe_name
 from tc3net.common.errors import UserError
 from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.progress import progress_bar
 
 # What a spreadsheet writes where it took a name for a formula, or for a number of many digits.
 _DAMAGE = re.compile(r"#(N/[A-Z]+|[A-ZÄÖÜ]+(/0)?[!?])|[0-9](\.[0-9]+)?E\+[0-9]+")
@@ -80,7 +80,7 @@ def validate(
     available = set(with_features)
     results = {
         record.video_id: examine_video(record.video_id, reader, feature_dtype)
-        for record in tqdm(annotations.videos, desc="checking", unit="video")
+        for record in progress_bar(annotations.videos, "checking", "video")
         if record.video_id in available
     }
     return judge(annotations, with_features, results, time_bases, keep_late_instances=keep_late_instances)

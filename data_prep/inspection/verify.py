@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord
 from data_prep.checks.counts import count_instances
@@ -27,6 +26,7 @@ from tc3net.common.files import sha256_of
 from tc3net.common.names import counted
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, Manifest, Shard, load_manifest, parse
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.progress import progress_bar
 
 _PARSE = tf.function(parse, input_signature=[tf.TensorSpec([], tf.string)])  # eagerly it takes ten times as long
 
@@ -82,7 +82,7 @@ def verify(folder: str | Path) -> Verified:
     shards = [(subset, shard) for subset, split in manifest.splits.items() for shard in split.shards]
     if not _has_errors(problems):
         segments = dict.fromkeys(manifest.splits, 0)
-        with tqdm(total=sum(shard.videos for _, shard in shards), desc="verifying", unit="video") as progress:
+        with progress_bar(None, "verifying", "video", total=sum(shard.videos for _, shard in shards)) as progress:
             for subset, shard in shards:
                 for item in _read_shard(folder / shard.file, subset, shard, manifest):
                     if isinstance(item, Problem):

@@ -115,11 +115,22 @@ class CheckpointFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"step-{step}"
         checkpoint = tf.train.Checkpoint(**saved_variables(self._model), notes=self._notes, stack=_Notes(NAME))
-        path = checkpoint.write(str(self._folder / name))
+        try:
+            path = checkpoint.write(str(self._folder / name))
+        except BaseException:
+            self._remove_unfinished(name)  # on a full disk it would be in the way of the next try
+            raise
         with atomic_path(self._folder / "checkpoint") as temporary:
             temporary.write_text(f'model_checkpoint_path: "{name}"\n', encoding="utf-8")
         self._remove_all_but(step)
         return str(path)
+
+    def _remove_unfinished(self, name: str) -> None:
+        """Deletes what a save that failed left; a checkpoint that has its index was there before, and stays."""
+        shutil.rmtree(self._folder / f"{name}_temp", ignore_errors=True)
+        if not (self._folder / f"{name}.index").exists():
+            for data in self._folder.glob(f"{name}.*"):
+                data.unlink(missing_ok=True)
 
     def _remove_all_but(self, step: int) -> None:
         """Leaves the newest checkpoints up to `step`; later ones are left over from a save that did not finish."""
