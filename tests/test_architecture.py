@@ -19,8 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # The packages in the order of the data; what lies flat beside them are commands, which come last and import anything.
 ROOMS = {
     "tc3net": (
-        "common", "ops", "data", "intervals", "losses", "optimization", "model", "inference", "detection", "evaluation",
-        "visualization", "runs", "results", "training", "prediction", "saved_model", "experiments", "report", "serving",
+        "terminal", "common", "ops", "data", "intervals", "losses", "optimization", "model", "inference", "detection",
+        "evaluation", "visualization", "runs", "results", "training", "prediction", "saved_model", "experiments",
+        "report", "serving",
     ),
     "data_prep": (
         "pickles", "output", "annotations", "features", "inputs", "checks", "simulation", "inspection", "conversion",
@@ -40,10 +41,15 @@ SHARED = {
     "tc3net.common.errors",
     "tc3net.common.extensions",
     "tc3net.common.files",
+    "tc3net.common.names",
+    "tc3net.terminal.interrupt",
+    "tc3net.terminal.progress",
     "tc3net.data.timebase",
     "tc3net.data.schema",
     "tc3net.data.streams",
+    "tc3net.data.subset_names",
     "tc3net.intervals.activitynet_json",
+    "tc3net.intervals.json_values",
 }
 
 MAX_FILE_LINES = 330

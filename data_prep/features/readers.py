@@ -219,7 +219,7 @@ class JointReader:
         elif joint.shape[1] % 2:
             raise UserError(
                 f"{where}: shape {list(joint.shape)} found; expected [segments, 2 x dims], {self._order}. Extract "
-                "the features of this video again, or say the sizes: --streams=rgb:D,flow:E (one stream: --streams=NAME)."
+                "the features of this video again, or say the sizes: --streams=rgb:D,flow:E (or --streams=NAME)."
             )
         else:
             sizes = [joint.shape[1] // 2] * 2
