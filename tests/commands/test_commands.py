@@ -114,7 +114,7 @@ def test_predict_on_feature_files_equals_evaluation(work: Path, evaluated: Path,
     out = tmp_path / "rescaled"
     spans = ["--rescaled_rows", "--duration_s=10,20", f"--output_dir={out}"]
     screen = command("tc3net.predict", f"--run_dir={work / 'run'}", *files["list"], *spans)
-    assert "features: one array [segments, 2 x dims] for each video, rgb first, 2 videos" in screen
+    assert "features: one array with all streams for each video, divided into rgb 8, then flow 8, 2 videos" in screen
     found = json.loads((out / "detections.json").read_text())["results"]
     for video, duration_s in zip(videos, (10, 20)):
         stretched = duration_s / (len(np.load(tmp_path / f"{video}.npy")) * 16 / 25)

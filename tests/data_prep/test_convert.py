@@ -143,8 +143,7 @@ def test_explicit_counts_and_counted_classes():
     features = np.ones((3, 2), np.float32)
     example = to_example(
         explicit,
-        features,
-        features,
+        {"rgb": features, "flow": features},
         classes=("Run", "Swim"),
         counted_classes=("Swim",),
         feature_dtype="float32",
@@ -159,7 +158,7 @@ def test_summary(tmp_path, capsys):
     for text in (
         "(ActivityNet JSON), 3 videos",
         "(a folder for each stream, npy), 3 videos",
-        "Tiny: 3 classes (2 counted), 2 x 2 dims, float32",
+        "Tiny: 3 classes (2 counted), streams rgb 2, then flow 2, float32",
         "1: instance of zero length: kept as ground truth, not counted [zero_length]: v1",
         "1: instance listed more than once: kept as ground truth, counted once [exact_duplicate]: v1",
         "[labels_differ]: v1",

@@ -280,7 +280,7 @@ def test_features_that_change_after_the_check_are_refused_by_name(tmp_path, monk
         return result
 
     monkeypatch.setattr(shards, "examine_video", examine_then_change)
-    with pytest.raises(UserError, match=r"video 'v1': features of shape \[9, 2\] found; expected \[10, 2\]"):
+    with pytest.raises(UserError, match=r"video 'v1': rgb features of shape \[9, 2\] found; expected \[10, 2\]"):
         convert(options)
 
 

@@ -188,7 +188,7 @@ def test_keys_say_which_array_is_meant(tmp_path: Path, kind: str) -> None:
     with pytest.raises(UserError, match=r"\(nothing\): arrays .* found; expected one named nothing"):
         open_features(tmp_path / "two", [], FeatureChoices(key="nothing"))[0].read("v1")
     for key in ("a,b,c", "a,", ""):
-        with pytest.raises(UserError, match="expected the name of an array, or rgb's and flow's"):
+        with pytest.raises(UserError, match="expected the name of an array, or one for each of rgb, flow"):
             FeatureChoices(key=key)
 
 
@@ -290,7 +290,7 @@ def test_streams_cut_to_the_shorter(tmp_path: Path, rgb_rows: int, flow_rows: in
         save(tmp_path / "flow" / f"{name}.npy", -rows[:b])
     difference = abs(rgb_rows - flow_rows)
     if difference:
-        with pytest.raises(UserError, match=r"N frames has N - 1 flows: --cut_streams cuts both streams to the"):
+        with pytest.raises(UserError, match=r"N frames has N - 1 flows: --cut_streams cuts the streams to the"):
             open_features(tmp_path, [])[0].read("v1")
     reader, words = open_features(tmp_path, [], FeatureChoices(cut_streams=True))
     ending = f" (1 by {difference} row{'s' * (difference > 1)})" if difference else ""
@@ -298,7 +298,7 @@ def test_streams_cut_to_the_shorter(tmp_path: Path, rgb_rows: int, flow_rows: in
     rgb, flow = reader.read("v1")
     assert len(rgb) == len(flow) == reader.num_segments("v1") == min(rgb_rows, flow_rows)
     np.testing.assert_array_equal(rgb, rows[: len(rgb)])
-    with pytest.raises(UserError, match=r"rgb is \[9, 4\], flow is \[4, 4\]; .* Extract both streams with the"):
+    with pytest.raises(UserError, match=r"rgb is \[9, 4\], flow is \[4, 4\]; .* Extract all streams with the"):
         reader.read("v3")
     assert reader.num_segments("v3") == 9
 
@@ -314,5 +314,5 @@ def test_a_flow_of_x_and_y_images_is_named(tmp_path: Path, flow_rows: int) -> No
 
 def test_joint_arrays_cannot_be_cut(tmp_path: Path) -> None:
     save(tmp_path / "v1.npy", np.ones((3, 8), np.float32))
-    with pytest.raises(UserError, match="--cut_streams found, but both streams lie in one array"):
+    with pytest.raises(UserError, match="--cut_streams found, but all streams lie in one array"):
         open_features(tmp_path, [], FeatureChoices(layout="npy_joint", cut_streams=True))

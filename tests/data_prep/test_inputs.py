@@ -42,8 +42,7 @@ def test_durations_come_from_the_features_where_the_annotations_have_none(tmp_pa
     assert inputs.descriptions == (
         f"annotations: {tmp_path / 'labels.csv'} (table of videos and classes, no times, all videos in subset "
         "'training'), 2 videos",
-        f"features:    {tmp_path / 'features'} (one array [segments, 2 x dims] for each video, npy, rgb first), "
-        "2 videos",
+        f"features:    {tmp_path / 'features'} (one array with all streams for each video, npy, rgb first), 2 videos",
         "time base:   25 fps, 16 frames per segment, stride 16, for all videos",
         "durations:   not in the annotations of 2 videos: 2 from the length of the features",
     )

@@ -128,7 +128,10 @@ def test_feature_dim_is_that_of_most_videos():
     assert result.streams == Streams.pair(4)
     assert result.num_segments == {"a": 10, "b": 10, "c": 10}
     (problem,) = result.errors()
-    assert (problem.video_id, problem.message) == ("a", "3 dims per stream; expected 4, as in 2 other videos")
+    assert (problem.video_id, problem.message) == (
+        "a",
+        "3 dims per stream; expected 4 dims per stream, as in 2 other videos",
+    )
 
 
 def test_values_must_fit_the_storage_dtype():
