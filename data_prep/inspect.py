@@ -29,12 +29,12 @@ from data_prep.inputs.options import chosen_subsets, define_input_flags, input_o
 from data_prep.inspection.findings import Inspection, inspect_annotations, inspect_dataset, inspect_inputs, to_json
 from data_prep.inspection.page import page
 from data_prep.inspection.text import screen
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path, write_json
 from tc3net.common.names import counted
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.command import run_main
 
 REPORT_NAME, PAGE_NAME = "inspection.json", "inspection.html"
 

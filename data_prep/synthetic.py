@@ -21,11 +21,11 @@ from data_prep.annotations.activitynet_json import activitynet_dict
 from data_prep.annotations.wtalc_folder import write_wtalc_folder
 from data_prep.output.folders import existing_marker, is_safe_name, require_only, staged_folder
 from data_prep.simulation.simulator import SIMULATED_MARKER, STREAMS, Simulator, SimulatorConfig
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
 from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.command import run_main
 from tc3net.terminal.progress import progress_bar
 
 LAYOUTS = ("activitynet", "wtalc")

@@ -14,10 +14,10 @@ from absl import flags
 
 from data_prep.annotations import format_names, read_annotations
 from data_prep.annotations.activitynet_json import activitynet_dict
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
 from tc3net.common.names import counted
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from absl import flags
 
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
+from tc3net.terminal.command import run_main
 from tc3net.terminal.interrupt import STATUS
 from tc3net.training.metrics_log import read_metrics
 

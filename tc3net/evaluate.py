@@ -19,7 +19,6 @@ from typing import Any
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.names import counted
@@ -50,6 +49,7 @@ from tc3net.results.video_lists import VideoChoice
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
 from tc3net.runs.scoring import open_run
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 _USUAL_RESAMPLES = 1000

@@ -18,7 +18,6 @@ import tensorflow as tf
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
@@ -32,6 +31,7 @@ from tc3net.model.heads import HEADS
 from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import check_run_dir, claim_run_dir
 from tc3net.runs.lock import training_lock
+from tc3net.terminal.command import run_main
 from tc3net.training.host_memory import keep_freed_memory
 from tc3net.training.settings import CONFIGS, Settings
 from tc3net.training.strategies import is_chief, make_strategy

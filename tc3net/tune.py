@@ -16,7 +16,6 @@ from dataclasses import fields
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.names import counted
@@ -30,6 +29,7 @@ from tc3net.inference.raw_scores import RawScores, load_scores
 from tc3net.results.assessment import check_protocols
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.scoring import OpenedRun, open_run
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 

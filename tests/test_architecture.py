@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The packages in the order of the data; what lies flat beside them are commands, which come last and import anything.
 ROOMS = {
     "tc3net": (
-        "terminal", "common", "ops", "data", "intervals", "losses", "optimization", "model", "inference", "detection",
+        "common", "terminal", "ops", "data", "intervals", "losses", "optimization", "model", "inference", "detection",
         "evaluation", "visualization", "runs", "results", "training", "prediction", "saved_model", "experiments",
         "report", "serving",
     ),
@@ -37,7 +37,7 @@ COMMANDS = {
 SHARED = {
     "tc3net",
     "tc3net.common.beam_support",
-    "tc3net.common.command",
+    "tc3net.terminal.command",
     "tc3net.common.errors",
     "tc3net.common.extensions",
     "tc3net.common.files",
@@ -205,7 +205,7 @@ def test_data_prep_uses_only_the_shared_modules_of_tc3net() -> None:
 
 
 # What runs every command: it reads absl's own `--verbosity`, and defines `--extensions`.
-RUNS_COMMANDS = {"tc3net.common.command", "tc3net.common.extensions"}
+RUNS_COMMANDS = {"tc3net.terminal.command", "tc3net.common.extensions"}
 
 
 def allowed_flags(name: str) -> set[int]:

@@ -48,7 +48,7 @@ PARSE = """
 import ast, importlib, inspect, json, sys
 from pathlib import Path
 from absl import flags
-from tc3net.common.command import run_main
+from tc3net.terminal.command import run_main
 from tc3net.common.extensions import define_extensions_flag
 from tc3net.results.assessment import check_protocols
 define_extensions_flag()

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from absl import app, flags
 
-from tc3net.common import command
 from tc3net.common.errors import UserError, user_error_of
+from tc3net.terminal import command
 
 
 @pytest.fixture
