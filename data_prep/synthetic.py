@@ -20,10 +20,11 @@ from data_prep.annotations import AnnotationSet, VideoRecord, read_annotations
 from data_prep.annotations.activitynet_json import activitynet_dict
 from data_prep.annotations.wtalc_folder import write_wtalc_folder
 from data_prep.output.folders import existing_marker, is_safe_name, require_only, staged_folder
-from data_prep.simulation.simulator import SIMULATED_MARKER, STREAMS, Simulator, SimulatorConfig
+from data_prep.simulation.simulator import SIMULATED_MARKER, Simulator, SimulatorConfig
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
 from tc3net.common.names import counted
+from tc3net.data.streams import parse_streams
 from tc3net.data.timebase import TimeBase
 from tc3net.terminal.command import run_main
 from tc3net.terminal.progress import progress_bar
@@ -81,6 +82,9 @@ def simulate(options: SyntheticOptions) -> AnnotationSet:
     # Through JSON, so that it compares equal to what an earlier run wrote.
     parameters = json.loads(json.dumps({**asdict(options), "output_dir": None, "annotations": None}))
     del parameters["output_dir"]
+    if options.model.streams == DEFAULT_MODEL.streams:  # as written before streams could be chosen
+        for name in ("streams", "other"):
+            del parameters["model"][name]
     if options.annotations is not None:
         parameters["annotations"] = str(Path(options.annotations).resolve())
     _check_replaceable(options.output_dir, parameters)
@@ -91,7 +95,7 @@ def simulate(options: SyntheticOptions) -> AnnotationSet:
         annotations, _ = read_annotations(options.annotations)
         _require_usable(annotations, options.annotations)
     with staged_folder(options.output_dir, lambda: _check_replaceable(options.output_dir, parameters)) as folder:
-        _write_features(folder, options.layout, simulator, annotations)
+        _write_features(folder, options, simulator, annotations)
         if options.annotations is None:
             if options.layout == "wtalc":
                 write_wtalc_folder(folder / "annotations", annotations)
@@ -143,18 +147,19 @@ def _require_usable(annotations: AnnotationSet, path: str | Path) -> None:
         seen.add(video.video_id)
 
 
-def _write_features(folder: Path, layout: str, simulator: Simulator, annotations: AnnotationSet) -> None:
+def _write_features(folder: Path, options: SyntheticOptions, simulator: Simulator, annotations: AnnotationSet) -> None:
     videos: Iterable[VideoRecord] = progress_bar(annotations.videos, "simulating", "video")
-    if layout == "wtalc":
+    if options.layout == "wtalc":
         joint = np.empty(len(annotations.videos), np.object_)
         for row, video in enumerate(videos):
-            joint[row] = np.concatenate(simulator.features(video), axis=1)  # 2 x [s, D] -> [s, 2 D]
+            joint[row] = np.concatenate(simulator.features(video), axis=1)  # [s, D] of each -> [s, ΣD]
         np.save(folder / FEATURE_FILE, joint)
         return
-    for stream in STREAMS:
+    names = options.model.sizes.names
+    for stream in names:
         (folder / "features" / stream).mkdir(parents=True)
     for video in videos:
-        for stream, values in zip(STREAMS, simulator.features(video)):
+        for stream, values in zip(names, simulator.features(video)):
             np.save(folder / "features" / stream / f"{video.video_id}.npy", values)
 
 
@@ -167,6 +172,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     integer("num_test", default.num_test, "Test videos.", flag_values=flag_values)
     integer("num_classes", default.num_classes, "Classes.", flag_values=flag_values)
     integer("feature_dim", model.feature_dim, "Feature dims of one stream.", flag_values=flag_values)
+    text("streams", ",".join(model.sizes.names), "Streams, and their sizes: rgb,flow or rgb:64,audio:16.", flag_values)
     integer("seed", model.seed, "Same seed, same data.", flag_values=flag_values)
     flags.DEFINE_enum("layout", default.layout, LAYOUTS, "File layout to write.", flag_values=flag_values)
     text("annotations", None, "Real annotations (folder or JSON) to simulate features for.", flag_values)
@@ -195,7 +201,10 @@ def options_from_flags(values: flags.FlagValues) -> SyntheticOptions:
         layout=values.layout,
         annotations=values.annotations or None,
         model=SimulatorConfig(
-            seed=values.seed, feature_dim=values.feature_dim, median_duration_s=values.median_duration_s
+            seed=values.seed,
+            feature_dim=values.feature_dim,
+            streams=parse_streams(values.streams),
+            median_duration_s=values.median_duration_s,
         ),
     )
 

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from data_prep.annotations import VideoRecord
-from data_prep.simulation.simulator import STREAMS
+from tc3net.data.streams import RGB_FLOW
 from tc3net.data.timebase import TimeBase, boundaries_s
 
 
@@ -90,11 +90,11 @@ class PrototypeSimulator:
         """rgb and flow of a video, each [s, D] float32, s = the whole segments of its duration, at least 1."""
         count = max(1, self._time_base.num_segments(record.duration_s))
         rng = self._generator(f"video {record.video_id}")
-        rgb, flow = (self._stream(rng, index, record, count) for index in range(len(STREAMS)))
+        rgb, flow = (self._stream(rng, index, record, count) for index in range(len(RGB_FLOW)))
         return rgb, flow
 
     def _stream(self, rng: np.random.Generator, index: int, record: VideoRecord, count: int) -> np.ndarray:
-        config, stream, labels = self._config, STREAMS[index], sorted(record.present)
+        config, stream, labels = self._config, RGB_FLOW[index], sorted(record.present)
         rows = self._background(rng, index, labels, count)  # [s, D]
         phases = {label: self._phases(label, stream) for label in labels}
         shown = np.zeros(count)  # how much of each segment is taken already
@@ -122,7 +122,7 @@ class PrototypeSimulator:
 
     def _background(self, rng: np.random.Generator, index: int, labels: Sequence[str], count: int) -> np.ndarray:
         """[s, D]: a chain of states."""
-        config, stream = self._config, STREAMS[index]
+        config, stream = self._config, RGB_FLOW[index]
         neutral = self._prototypes(f"neutral in {stream}", 40)
         settings = [self._prototypes(f"settings of {label} in {stream}", 2) for label in labels]
         of_class = np.concatenate(settings) if settings else neutral

@@ -20,6 +20,7 @@ from tc3net.data.streams import RGB_FLOW
 
 _NAMED = 3
 _TRIED = 20  # files, until one is readable
+FPS_FILE, STAMPS_FILE = "_fps.npy", "_timestamps_ms.npy"  # what video_features writes beside the features of a video
 _NOT_UNPACKED = "__MACOSX"  # what macOS leaves beside the content of an archive
 
 
@@ -197,8 +198,8 @@ def _listed(
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name is none of a feature file: .DS_Store, ._v1.npy and what else begins with a dot."""
-    return name.startswith(".") or name == _NOT_UNPACKED
+    """Whether a name is none of a feature file: .DS_Store, ._v1.npy, what else begins with a dot, and times."""
+    return name.startswith(".") or name == _NOT_UNPACKED or name.endswith((FPS_FILE, STAMPS_FILE))
 
 
 def _direct(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from data_prep.features.choices import LAYOUTS, FeatureChoices
 from data_prep.features.layouts import open_features
 from data_prep.features.readers import CHANNEL_ORDERS, MISSING
 from data_prep.inputs.chosen import Without
+from data_prep.inputs.feature_times import times_beside_features
 from data_prep.inputs.rescaled import known_durations, rescaled_times
 from data_prep.inputs.time_sources import TimeInfo, probe_videos, read_time_table
 from tc3net.common.errors import UserError
@@ -53,7 +54,8 @@ class InputOptions:
         class_list: file with the class names in the order of their ids; None: the annotations' own.
         subset: subset of all videos, for tables that have no column for it.
         subsets: which subsets are read; none for all.
-        fps_given: whether the user named the fps of `time_base`, so that the annotations' own is not used.
+        fps_given: whether the user named the fps of `time_base`, so that no other source of it is used.
+        frames_given: whether the user named the frames of a segment.
     """
 
     annotations: str | Path
@@ -75,6 +77,7 @@ class InputOptions:
     subset: str | None = None
     subsets: tuple[str, ...] = ()
     fps_given: bool = False
+    frames_given: bool = False
 
     def __post_init__(self) -> None:
         if self.time_base_file is not None and self.videos is not None:
@@ -146,7 +149,8 @@ def open_inputs(options: InputOptions) -> Inputs:
 
 
 def _times(options: InputOptions, annotations: AnnotationSet) -> tuple[dict[str, TimeInfo], str]:
-    """Time bases, from the first of: a table, the videos, the flag, the annotations, the default."""
+    """Time bases, from the first of: a table, the videos, the flag, files beside the features, the annotations, the
+    default."""
     default = options.time_base
     video_ids = list(dict.fromkeys(video.video_id for video in annotations.videos))
     told = {video.video_id: video.fps for video in annotations.videos if video.fps is not None}
@@ -161,6 +165,10 @@ def _times(options: InputOptions, annotations: AnnotationSet) -> tuple[dict[str,
         times = probe_videos(options.videos, video_ids, default)
         rates = [info.time_base.fps for info in times.values()]
         return times, f"{_span(rates)} fps as the videos in {options.videos}, {segments}{unused}"
+    if not options.fps_given:
+        beside = times_beside_features(options.features, video_ids, default, frames_given=options.frames_given)
+        if beside:
+            return _with_others(beside, video_ids, default, unused)
     if told and not options.fps_given:
         times = {video_id: TimeInfo(replace(default, fps=told.get(video_id, default.fps))) for video_id in video_ids}
         others = f" ({default.fps:g} for the others)" if len(told) < len(video_ids) else ""
@@ -169,6 +177,17 @@ def _times(options: InputOptions, annotations: AnnotationSet) -> tuple[dict[str,
     return {video_id: TimeInfo(default) for video_id in video_ids}, (
         f"{default.fps:g} fps, {segments}, for all videos{unused}"
     )
+
+
+def _with_others(
+    beside: Mapping[str, TimeInfo], video_ids: Sequence[str], default: TimeBase, unused: str
+) -> tuple[dict[str, TimeInfo], str]:
+    bases = [info.time_base for info in beside.values()]
+    strides = _span(base.stride_frames for base in bases)
+    number = len(video_ids) - len(beside)
+    others = f" (the flags' for {counted(number, 'other')})" if number else ""
+    words = f"{_span(base.fps for base in bases)} fps and stride {strides} as the files beside the features say{others}"
+    return {name: beside.get(name, TimeInfo(default)) for name in video_ids}, f"{words}{unused}; --fps sets another"
 
 
 def _span(rates: Iterable[float]) -> str:
@@ -303,6 +322,7 @@ def input_options(flag_values: flags.FlagValues) -> InputOptions:
         subset=flag_values.subset or None,
         subsets=chosen_subsets(flag_values),
         fps_given=bool(flag_values["fps"].present),
+        frames_given=bool(flag_values["frames_per_segment"].present),
     )
 
 

@@ -29,10 +29,10 @@ import numpy as np
 
 from data_prep.annotations import Instance, VideoRecord
 from tc3net.common.errors import UserError
+from tc3net.data.streams import RGB_FLOW, Streams
 from tc3net.data.timebase import TimeBase, boundaries_s
 
 SIMULATED_MARKER = "simulated.json"  # file in the root of every simulated data set
-STREAMS = ("rgb", "flow")
 _FEATURES, _ANNOTATION, _HIDDEN = range(3)  # what a video's generator draws
 
 
@@ -52,7 +52,8 @@ class SimulatorConfig:
 
     Attributes:
         seed: same seed, same data, whatever the number or order of videos.
-        feature_dim: D of one stream.
+        feature_dim: D of a stream whose size is not stated.
+        streams: (name, size or None) of each stream.
         median_duration_s, mean_to_median: log-normal video durations, clipped to [shortest_s, longest_s].
         instances_per_s, rate_sigma: mean and log-deviation of the instance rate of a video (some do not fit in: about
             15 instances per video remain on average).
@@ -66,11 +67,12 @@ class SimulatorConfig:
         motion_kinds, motion_per_s, motion_median_s: number, rate and length of the events that belong to no class.
         white_noise: standard deviation of the noise added to each of the D dims.
         sparsity: subtracted before the ReLU; more than half of the values are 0 then.
-        rgb, flow: how strong each signal is in a stream.
+        rgb, flow, other: how strong each signal is in the stream of this name, and in one of any other.
     """
 
     seed: int = 0
     feature_dim: int = 64
+    streams: tuple[tuple[str, int | None], ...] = tuple((name, None) for name in RGB_FLOW)
     median_duration_s: float = 142.0
     mean_to_median: float = 205.0 / 142.0
     shortest_s: float = 20.0
@@ -93,6 +95,7 @@ class SimulatorConfig:
     sparsity: float = 0.2
     rgb: StreamGains = StreamGains(action=2.0, scene=3.0, motion=1.0, appearance=3.0)
     flow: StreamGains = StreamGains(action=3.5, scene=0.8, motion=2.5, appearance=1.0)
+    other: StreamGains = StreamGains(action=2.75, scene=1.9, motion=1.75, appearance=2.0)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -100,6 +103,15 @@ class SimulatorConfig:
         for name in ("feature_dim", "median_duration_s"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} is {getattr(self, name)}; expected a positive number. Set --{name}.")
+
+    @property
+    def sizes(self) -> Streams:
+        """Names and sizes of the streams."""
+        return Streams(tuple((name, size or self.feature_dim) for name, size in self.streams))
+
+    def gains(self, stream: str) -> StreamGains:
+        """How strong each signal is in a stream."""
+        return {"rgb": self.rgb, "flow": self.flow}.get(stream, self.other)
 
     @property
     def duration_sigma(self) -> float:
@@ -120,11 +132,9 @@ class Simulator:
         self._time_base = time_base
         self._mixing = {}
         self._motions = {}
-        for stream in STREAMS:
+        for stream, size in config.sizes.sizes:
             rng = self._generator(f"stream {stream}")
-            self._mixing[stream] = rng.standard_normal((config.latent_dim, config.feature_dim)) / math.sqrt(
-                config.latent_dim
-            )
+            self._mixing[stream] = rng.standard_normal((config.latent_dim, size)) / math.sqrt(config.latent_dim)
             self._motions[stream] = _unit_rows(rng, config.motion_kinds, config.latent_dim)
         self._signatures: dict[str, np.ndarray] = {}
 
@@ -189,14 +199,14 @@ class Simulator:
             instances.append(Instance(start, min(end, duration_s), labels[index % len(labels)]))
         return tuple(instances)
 
-    def features(self, record: VideoRecord) -> tuple[np.ndarray, np.ndarray]:
+    def features(self, record: VideoRecord) -> tuple[np.ndarray, ...]:
         """Draws the features of a video.
 
         Args:
             record: its annotation.
 
         Returns:
-            rgb and flow, each [s, D] float32, s = the whole segments of its duration, at least 1.
+            [s, D] float32 of each stream, in order, s = the whole segments of its duration, at least 1.
         """
         num_segments = max(1, self._time_base.num_segments(record.duration_s))
         visible = {instance.label for instance in record.instances}
@@ -205,8 +215,8 @@ class Simulator:
         if hidden:
             instances += self._draw_instances(self._generator(record.video_id, _HIDDEN), record.duration_s, hidden)
         rng = self._generator(record.video_id)
-        rgb, flow = (self._stream(rng, stream, record, instances, num_segments) for stream in STREAMS)
-        return rgb, flow
+        names = self._config.sizes.names
+        return tuple(self._stream(rng, stream, record, instances, num_segments) for stream in names)
 
     def _stream(
         self,
@@ -217,7 +227,7 @@ class Simulator:
         num_segments: int,
     ) -> np.ndarray:
         config = self._config
-        gains: StreamGains = getattr(config, stream)
+        gains = config.gains(stream)
         latent = _correlated_noise(rng, num_segments, config.latent_dim, config.noise_correlation)  # [s, K]
         latent += gains.appearance * _unit_rows(rng, 1, config.latent_dim)
         for label in sorted(record.present):

@@ -26,7 +26,15 @@ DURATIONS_S = [40.0 + 23 * index for index in range(NUMBER)]
 
 
 def fact(num_segments: int, feature_dim: int = 1024, number: int = 0) -> FeatureFacts:
-    return FeatureFacts(num_segments, feature_dim, 1.0, {"rgb": 0, "flow": 0}, -1, (), (number, number + 1))
+    return FeatureFacts(
+        num_segments,
+        {"rgb": feature_dim, "flow": feature_dim},
+        1.0,
+        {"rgb": 0, "flow": 0},
+        -1,
+        (),
+        (number, number + 1),
+    )
 
 
 def videos(

@@ -14,12 +14,14 @@ import tensorflow as tf
 from tc3net.common.errors import UserError
 from tc3net.data.pipeline import InputConfig, training_batches
 from tc3net.data.split import open_split
+from tc3net.data.streams import Streams
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer
 from tc3net.runs.checkpoints import CheckpointFolder, latest, restore_network
 from tc3net.training.metrics_log import read_metrics
 from tc3net.training.trainer import Evaluation, Trainer, TrainerConfig
 from tests.support import oracle
+from tests.support.data import make_video, write_dataset
 from tests.support.rehearsal import Rehearsal
 from tests.support.replicas import strategy_of
 
@@ -150,6 +152,40 @@ def test_any_number_of_replicas_gives_the_same_training(dataset_dir: Path, tmp_p
     np.testing.assert_allclose(many_losses, one_losses, rtol=1e-5)
     for name, value in one.items():
         assert oracle.relative_error(many[name], value) < 1e-5, name
+
+
+@functools.cache
+def other_streams(replicas: int, streams: Streams) -> Rehearsal:
+    def make() -> ThreeCNet:
+        model = ThreeCNet(3, streams, ModelConfig(dropout=0.0, hidden_dim=3), seed=1)
+        model.compile(make_optimizer(1e-2))
+        return model
+
+    return Rehearsal(make, strategy_of(replicas))
+
+
+@pytest.mark.parametrize("streams", [{"videomae": 5}, {"rgb": 4, "flow": 3, "audio": 2}])
+def test_other_streams_train_alike_on_two_replicas_and_resume(tmp_path: Path, streams: dict[str, int]) -> None:
+    sizes = Streams.of(streams)
+    videos = []
+    for index, length in enumerate((6, 20, 9, 14, 7, 12, 11, 8)):
+        video = make_video(index, "validation", length)
+        rng = np.random.default_rng(index)
+        rows = {name: rng.random((length, size)).astype(np.float32) for name, size in sizes.sizes}
+        videos.append(dataclasses.replace(video, features=rows))
+    split = open_split(write_dataset(tmp_path / "data", {"validation": videos}), "validation")
+    assert split.manifest.streams == sizes
+    results = []
+    for count in (1, 2):
+        training, run_dir = other_streams(count, sizes), tmp_path / f"run{count}"
+        for iterations in (3, 6):  # the second goes on where the first ended
+            training.trainer(TrainerConfig(iterations=iterations, log_every=1), run_dir).train(split, INPUTS)
+        results.append((training.weights(), [entry["loss"] for entry in read_metrics(run_dir)]))
+    (one, one_losses), (two, two_losses) = results
+    assert len(one_losses) == 6 and set(one) >= {f"centers_{name}" for name in sizes.names}
+    np.testing.assert_allclose(two_losses, one_losses, rtol=1e-5)
+    for name, value in one.items():
+        assert oracle.relative_error(two[name], value) < 1e-5, name
 
 
 def test_dropout_differs_between_replicas(dataset_dir: Path) -> None:
