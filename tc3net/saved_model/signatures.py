@@ -123,14 +123,14 @@ class Service:
             everything = tf.reduce_all(stream_ids < 0)
             wrong = ~everything & tf.reduce_any((stream_ids < 0) | (stream_ids >= len(streams)))
             template = f"stream_ids: {{}} found; expected ids from 0 to {len(streams) - 1}, or -1 for all."
+            names, sizes = zip(*streams.sizes)
             with tf.control_dependencies([require(~wrong, template, stream_ids)]):
                 every = tf.range(len(streams), dtype=tf.int64)
-                ids = tf.cond(everything, lambda: every, lambda: tf.identity(stream_ids))
-            names, sizes = zip(*streams.sizes)
-            return {
-                "stream_names": tf.gather(tf.constant(names), ids),
-                "stream_sizes": tf.gather(tf.constant(sizes, tf.int64), ids),
-            }
+                ids = tf.clip_by_value(tf.cond(everything, lambda: every, lambda: stream_ids), 0, len(streams) - 1)
+                return {
+                    "stream_names": tf.gather(tf.constant(names), tf.identity(ids)),
+                    "stream_sizes": tf.gather(tf.constant(sizes, tf.int64), tf.identity(ids)),
+                }
 
         def serve_names(class_ids: tf.Tensor) -> Tensors:
             names = tf.constant(self.classes)
