@@ -26,7 +26,6 @@ from absl import flags
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
-from tc3net.common.interruption import Interruptions
 from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
@@ -45,6 +44,7 @@ from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
 from tc3net.runs.scoring import DatasetChoice, Scoring, open_run
 from tc3net.terminal.command import run_main
+from tc3net.terminal.interruption import Interruptions
 from tc3net.visualization.curves import CurveSource, video_tracks
 from tc3net.visualization.timeline import plot_timeline
 

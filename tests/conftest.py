@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background of a script; commands inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # expectations below are about CPU arithmetic and CPU replicas
 
 from collections.abc import Iterator

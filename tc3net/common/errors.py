@@ -16,7 +16,10 @@ from pathlib import Path
 MISTAKES_SHOWN = 20
 # What TensorFlow puts around its messages for its own developers: nodes of graphs, names of operations.
 _OF_TENSORFLOW = re.compile(r"\[\[\{\{.*?\}\}\]\]|\{\{.*?\}\}|\[Op:[^\]]*\](\s*name:\s*)?", re.DOTALL)
-_STACKS = re.compile(r"(Detected at node|Original stack trace|Stack trace for op).*", re.DOTALL)
+_STACKS = re.compile(r"(Original stack trace|Stack trace for op).*", re.DOTALL)
+# Where in our code a node was made; what went wrong may stand before or after it.
+_MADE = r"Graph execution error:|Detected at node .*|\d+ root error\(s\) found\.|Node: .*|<stack traces unavailable>"
+_MADE_LINES = re.compile(rf"^({_MADE}|\s+File \".*)$", re.MULTILINE)
 
 
 class UserError(ValueError):
@@ -76,7 +79,7 @@ def _listed(path: str, messages: list[str]) -> str:
 
 def plain_text(text: str) -> str:
     """A message of TensorFlow, in one line and without the names of its nodes and operations."""
-    return " ".join(_OF_TENSORFLOW.sub("", _STACKS.sub("", text)).split())
+    return " ".join(_OF_TENSORFLOW.sub("", _MADE_LINES.sub("", _STACKS.sub("", text))).split())
 
 
 def plain_message(error: Exception) -> str:

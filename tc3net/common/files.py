@@ -35,7 +35,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except OSError as error:
-        if error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(f".{target.name}."):
+        ours = error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(f".{target.name}.")
+        if ours and error.errno is not None:  # without a number, the message is all that is shown
             error.filename, error.filename2 = str(target), None
         raise
     finally:

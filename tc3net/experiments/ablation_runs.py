@@ -14,7 +14,6 @@ from typing import Any
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json, write_json
-from tc3net.common.interruption import Interruptions
 from tc3net.evaluation import average_recall, recorded_signature
 from tc3net.experiments.ablation import Results
 from tc3net.inference.raw_scores import save_scores
@@ -25,6 +24,7 @@ from tc3net.results.sources import from_scores
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
 from tc3net.runs.scoring import DatasetChoice, open_run
+from tc3net.terminal.interruption import Interruptions
 
 RESULTS = "results.json"
 

@@ -20,12 +20,12 @@ import tensorflow as tf
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
-from tc3net.common.interruption import Interrupted, Interruptions
 from tc3net.data.cache import CACHES, TrainingSource
 from tc3net.data.sampling import InputConfig
 from tc3net.data.split import Split, readable
 from tc3net.model import ThreeCNet
 from tc3net.runs.checkpoints import CheckpointFolder, step_of
+from tc3net.terminal.interruption import Interrupted, Interruptions
 from tc3net.training.divergence import explain, variables_not_finite
 from tc3net.training.metrics_log import MetricsLog
 from tc3net.training.observers import Evaluation, Observer, TerminalLog

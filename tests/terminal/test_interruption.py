@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tc3net.common.interruption import Interrupted, Interruptions
 from tc3net.data.pipeline import InputConfig
 from tc3net.data.split import open_split
 from tc3net.model import ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer
 from tc3net.runs.checkpoints import latest
+from tc3net.terminal.interruption import Interrupted, Interruptions
 from tc3net.training.metrics_log import read_metrics
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer
 from tc3net.training.trainer import Trainer, TrainerConfig
