@@ -110,7 +110,7 @@ def store_weights(folder: Path, network: str, found: Arrays, where: str, source:
     try:
         note_path.unlink(missing_ok=True)  # without a note nobody takes the weights, should this be interrupted
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
         write_json(note_path, note)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error}). Give another --cache_dir.") from None

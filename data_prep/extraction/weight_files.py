@@ -119,7 +119,7 @@ def _torch_name(name: str) -> str:
 def _read_jax(path: Path) -> dict[str, np.ndarray]:
     found = {}
     for keys, value in _leaves(load_content(path), str(path)):
-        part = _JAX_PARTS.get((keys[0], *keys[-2:]))
+        part = _JAX_PARTS.get((keys[0], keys[-2], keys[-1])) if len(keys) > 3 else None
         array = value.read() if isinstance(value, StoredArray) else np.asarray(value)
         found["/".join([*keys[1:-2], part] if part else keys)] = array
     return found

@@ -11,6 +11,7 @@ from typing import Any
 from data_prep.annotations.tables import read_table
 from data_prep.features.kinds.videos import VIDEO_SUFFIXES, is_video
 from tc3net.common.errors import UserError
+from tc3net.common.files import read_json
 from tc3net.data.timebase import TimeBase
 
 _COLUMNS = ("fps", "frames_per_segment", "stride_frames", "duration_s")
@@ -29,13 +30,15 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
     """Reads a table with the columns `video` and any of fps, frames_per_segment, stride_frames, duration_s.
 
     Args:
-        path: the table; it may have more videos than these.
+        path: the table, or a folder with the side files of `data_prep.extract`; more videos than these may be there.
         video_ids: the videos that must be in it.
         default: for empty cells and columns that are not there.
 
     Raises:
         UserError: the table is damaged, a value is not positive, or a video is listed twice or not at all.
     """
+    if Path(path).is_dir():
+        return _read_side_files(Path(path), video_ids)
     found: dict[str, TimeInfo] = {}
     for row in read_table(path, ("video",), _COLUMNS).rows:
         video_id = row.required("video")
@@ -61,6 +64,29 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
             "line for each. Add them; empty cells take the values of the flags."
         )
     return {video_id: found[video_id] for video_id in video_ids}
+
+
+def _read_side_files(folder: Path, video_ids: Collection[str]) -> dict[str, TimeInfo]:
+    """The time base in `<folder>/<video>.json`, which says at what rate the features were computed."""
+    missing = [video_id for video_id in video_ids if not (folder / f"{video_id}.json").is_file()]
+    if missing:
+        raise UserError(
+            f"{folder}: no side files of {len(missing)} of {len(video_ids)} annotated videos ({some_names(missing)}); "
+            "expected <video>.json for each, as data_prep.extract writes it. Extract them, or give a table instead."
+        )
+    found = {}
+    for video_id in video_ids:
+        path = folder / f"{video_id}.json"
+        note = read_json(path, "side file of extracted features")
+        values: list[Any] = [note.get(name) for name in _COLUMNS] if isinstance(note, dict) else [None]
+        if not all(isinstance(value, (int, float)) and value > 0 for value in values):
+            raise UserError(
+                f"{path}: {dict(zip(_COLUMNS, values))} found; expected positive numbers, as data_prep.extract writes "
+                "them. Extract this video again, or give a table instead."
+            )
+        fps, frames, stride, duration_s = values
+        found[video_id] = TimeInfo(TimeBase(fps, frames, stride), duration_s)
+    return found
 
 
 def probe_videos(folder: str | Path, video_ids: Collection[str], default: TimeBase) -> dict[str, TimeInfo]:
