@@ -6,9 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_prep.extraction.inception import InceptionPlan
-from data_prep.extraction.network import I3D
+from data_prep.extraction.network import I3D, max_pool
 from data_prep.extraction.weights import check_weights
 from tests.support.narrow_i3d import PLAN, some_weights
 from tests.support.needs import I3D_WEIGHTS, PUBLISHED, PUBLISHED_DETECTIONS, VIDEO, needs
@@ -104,6 +107,17 @@ def test_all_end_points_are_those_of_the_oracle(shape):
     for name, values in expected.items():
         assert np.abs(values).max() > 1e-3, name  # something has come through
         np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+@given(
+    st.tuples(*[st.integers(1, 9)] * 3),
+    st.sampled_from([((1, 3, 3), (1, 2, 2)), ((3, 3, 3), (1, 1, 1)), ((3, 3, 3), (2, 2, 2)), ((2, 2, 2), (2, 2, 2))]),
+)
+def test_pools_are_tensorflows_own_to_the_last_bit(size, pool):
+    window, strides = pool
+    values = np.random.default_rng(sum(size)).normal(size=(2, *size, 3)).astype(np.float32)
+    expected = tf.nn.max_pool3d(values, [1, *window, 1], [1, *strides, 1], "SAME")
+    np.testing.assert_array_equal(max_pool(tf.constant(values), window, strides), expected)
 
 
 def test_nothing_after_the_last_output_is_computed_and_nothing_is_trained():
