@@ -19,12 +19,11 @@ if not __package__:
     )
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from absl import flags
 
-from data_prep.annotations import checked_classes, read_annotations, read_class_file
+from data_prep.annotations import read_annotations
 from data_prep.inputs import options as inputs
 from data_prep.inputs.options import define_input_flags, input_options, open_inputs
 from data_prep.inspection.findings import Inspection, inspect_annotations, inspect_dataset, inspect_inputs, to_json
@@ -82,11 +81,7 @@ def inspect(values: flags.FlagValues, paths: Sequence[str]) -> Inspection:
         values.annotations = str(path)  # where it was given as PATH
         inputs = open_inputs(input_options(values))
         return inspect_inputs(title, inputs, values.feature_dtype, keep_late_instances=values.keep_late_instances)
-    annotations, words = read_annotations(path, values.annotation_format, values.subset)
-    if values.class_list:
-        annotations = replace(
-            annotations, classes=checked_classes(read_class_file(values.class_list), values.class_list)
-        )
+    annotations, words = read_annotations(path, values.annotation_format, values.subset, values.class_list or None)
     descriptions = (f"annotations: {path} ({words}), {len(annotations.videos)} videos", "features:    not given")
     return inspect_annotations(
         title, descriptions, annotations, TimeBase(), keep_late_instances=values.keep_late_instances

@@ -40,7 +40,9 @@ from tc3net.intervals.from_dataset import read_annotated_videos
 from tc3net.results.assessment import assess_scored, check_protocols, segment_grid
 from tc3net.results.comparison import compare_scored, load_pair, write_comparison
 from tc3net.results.folder import DETECTIONS, RAW_SCORES, write_analysis, write_evaluation
-from tc3net.results.sources import Scored, from_detections, from_scores
+from tc3net.results.plausibility import implausible
+from tc3net.results.sources import Scored, background_blanked, chosen_only, from_detections, from_scores
+from tc3net.results.video_lists import VideoChoice
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
 from tc3net.runs.scoring import open_run
@@ -76,6 +78,10 @@ def register_flags() -> None:
     flags.DEFINE_bool(
         "keep_streams", False, "Keep the T-CAMs of rgb and flow in raw_scores.npz, for their weights: 3 times the size."
     )
+    flags.DEFINE_string(
+        "test_set_meta", None, "THUMOS14's test_set_meta.mat: its background videos count as negatives of every class."
+    )
+    define_flags(VideoChoice)
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
@@ -160,17 +166,22 @@ def _own(protocol: Protocol, tiou: float) -> float:
 def _evaluate(protocols: Sequence[Protocol]) -> None:
     """Scores, writes, prints."""
     scored, output_dir, facts = _scored()
+    scored = chosen_only(scored, from_flags(VideoChoice))
+    if FLAGS.test_set_meta:
+        scored = background_blanked(scored, FLAGS.test_set_meta)
     annotated = scored.annotated
     assessment = assess_scored(
         scored, protocols, resamples=FLAGS.bootstrap, seed=FLAGS.bootstrap_seed, confidence=FLAGS.confidence
     )
-    recall = average_recall(annotated.truth, scored.detections)
-    write_evaluation(output_dir, scored, assessment, recall, FLAGS.subset, {**facts, "versions": versions()})
+    recall, doubts = average_recall(annotated.truth, scored.detections), implausible(scored, assessment)
+    facts = {**facts, "implausible": list(doubts), "versions": versions()}
+    write_evaluation(output_dir, scored, assessment, recall, FLAGS.subset, facts)
     print("\n".join(["", annotated.dataset, *annotated.notes, *(f"{scored.name}: {note}" for note in scored.notes)]))
     rounding = [protocol.name for protocol in protocols if protocol.needs_grid]
     if rounding and not annotated.time_bases:
         print(f"{', '.join(rounding)}: grid of {segment_grid(annotated)} assumed; the annotations do not tell it")
     print(f"\n{assessment.table()}\n\n{proposals_line(recall)}")
+    print("".join(f"\nImplausible: {doubt}." for doubt in doubts), end="\n" if doubts else "")
     if FLAGS.analysis:
         analyses = [analyse(matches, annotated.truth, annotated.duration_s) for matches in assessment.matches]
         write_analysis(output_dir / "analysis", analyses, annotated.dataset)
@@ -186,10 +197,12 @@ def _compare(protocols: Sequence[Protocol]) -> None:
     resamples = FLAGS.bootstrap or _USUAL_RESAMPLES
     check_resampling(resamples, FLAGS.confidence)
     first, second = load_pair(FLAGS.compare, _detection_config(), given)
+    first, second = (chosen_only(scored, from_flags(VideoChoice)) for scored in (first, second))
     pair = compare_scored(
         first, second, protocols, resamples=resamples, seed=FLAGS.bootstrap_seed, confidence=FLAGS.confidence
     )
-    print("\n".join(["", first.annotated.dataset, *(f"{s.name}: {note}" for s in (first, second) for note in s.notes)]))
+    notes = [f"{scored.name}: {note}" for scored in (first, second) for note in scored.notes]
+    print("\n".join(["", first.annotated.dataset, *first.annotated.notes, *notes]))
     print("".join(f"\n{table.text()}\n" for table in pair.tables()), end="")
     if FLAGS.output_dir:
         write_comparison(FLAGS.output_dir, pair)

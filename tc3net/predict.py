@@ -9,9 +9,9 @@
 
 Of feature files: OUT/detections.json (ActivityNet format, seconds), one OUT/<video>.png per video, and with --report
 one page with all of them, OUT/report.html. A video is named after its (rgb) feature file. `--features` are files with
-both streams, such as arrays [segments, 2D], rgb first. With --follow: OUT/detections.jsonl, a line per detection as
-soon as it is complete, also printed. Of a data set: OUT/detections.json, or with several tasks one file each, which
---merge makes one.
+both streams, such as arrays [segments, 2D], rgb first; or folders, files with many videos, patterns, lists of files.
+With --follow: OUT/detections.jsonl, a line per detection as soon as it is complete, also printed. Of a data set:
+OUT/detections.json, or with several tasks one file each, which --merge makes one.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.inference.new_videos import score_features
 from tc3net.inference.scorer import Scorer
-from tc3net.intervals.annotations_json import annotated_videos, load_instances
+from tc3net.intervals.annotations_json import annotated_videos
 from tc3net.intervals.columns import Detections
 from tc3net.intervals.detections_json import save_detections
-from tc3net.prediction.feature_files import FeatureFiles, FileChoices, open_growing, read_videos
+from tc3net.prediction.feature_files import FeatureFiles, FileChoices, describe_and_read, open_growing
 from tc3net.prediction.follow import FollowConfig, StreamDetector, follow_files
 from tc3net.prediction.tasks import Task, merge_tasks, run_task
+from tc3net.prediction.video_times import Annotated, read_annotated, rescaled_time_bases, stated_durations
 from tc3net.report import ReportInput, facts_of, write_report
 from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import CheckpointChoice, load_run
@@ -48,15 +49,20 @@ from tc3net.visualization.timeline import plot_timeline
 
 FLAGS = flags.FLAGS
 MAX_PANELS = 4
+_TIME_BASE = ("fps", "frames_per_segment", "stride_frames")
 
 
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("run_dir", None, "Run folder of the model; its detection settings are the defaults here.")
-    flags.DEFINE_list("rgb", [], "Files [segments, D] of the rgb stream (.npy, .npz or HDF5), one per video.")
-    flags.DEFINE_list("flow", [], "Feature files of the flow stream, in the same order.")
-    flags.DEFINE_list("features", [], "Instead of --rgb and --flow: files with both streams, such as [segments, 2D].")
+    flags.DEFINE_list("rgb", [], "Feature files [segments, D] of the rgb stream, one per video; or their folder.")
+    flags.DEFINE_list("flow", [], "Feature files of the flow stream, in the same order; or their folder.")
+    flags.DEFINE_list(
+        "features", [], "Instead of --rgb and --flow: files with both streams, folders, patterns, or lists of files."
+    )
     flags.DEFINE_string("annotations", None, "ActivityNet JSON with the instances of these videos, for the picture.")
+    flags.DEFINE_bool("rescaled_rows", None, "Whether the rows of each video span it; default: as in training.")
+    flags.DEFINE_list("duration_s", [], "Seconds of each video, in their order, where rows span it.")
     flags.DEFINE_string("output_dir", None, "Where detections and pictures go.")
     flags.DEFINE_bool("report", False, "Also write report.html, a page to look through all videos.")
     flags.DEFINE_float("fps", None, "Frames per second the features were extracted at; default: the run's.")
@@ -102,8 +108,15 @@ def draw_video(
 
 def _time_base(run: RunInfo) -> TimeBase:
     """The run's, with what the flags say."""
-    names = ("fps", "frames_per_segment", "stride_frames")
-    return replace(run.time_base, **{n: getattr(FLAGS, n) for n in names if getattr(FLAGS, n) is not None})
+    return replace(run.time_base, **{n: getattr(FLAGS, n) for n in _TIME_BASE if getattr(FLAGS, n) is not None})
+
+
+def _is_rescaled(run: RunInfo) -> bool:
+    """Whether rows span their video: as the flag says, or else as in training unless another time base is given."""
+    given = [f"--{name}" for name in _TIME_BASE if getattr(FLAGS, name) is not None]
+    if FLAGS.rescaled_rows and given:
+        raise UserError(f"--rescaled_rows and {' and '.join(given)} found; expected one of them. Drop the other.")
+    return bool(FLAGS.rescaled_rows) if FLAGS.rescaled_rows is not None else run.rescaled_rows and not given
 
 
 def _files() -> FeatureFiles:
@@ -122,6 +135,11 @@ def predict_dataset(output_dir: Path) -> None:
 
 def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path) -> None:
     """Follows feature files until they stop growing, or until the process is asked to end."""
+    if _is_rescaled(run):
+        raise UserError(
+            "--follow found with rows that span their video (the run was trained on such, or --rescaled_rows); "
+            "expected rows at a fixed rate, since a stream has no duration yet. Give --fps and --stride_frames."
+        )
     files = open_growing(_files(), 2 * run.feature_dim, from_flags(FileChoices))
     follow = from_flags(FollowConfig)
     detector = StreamDetector(scorer, run.classes, _time_base(run), config, follow)
@@ -162,9 +180,17 @@ def main(argv: Sequence[str]) -> None:
 
 def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path, checkpoint: str) -> None:
     """Scores the files, writes detections and pictures."""
-    videos = read_videos(_files(), run.feature_dim, from_flags(FileChoices))
-    annotated = load_instances(FLAGS.annotations) if FLAGS.annotations else {}
-    scores = score_features(scorer, videos, run.classes, _time_base(run))
+    words, videos = describe_and_read(_files(), run.feature_dim, from_flags(FileChoices))
+    print(f"features: {words}, {len(videos)} video{'s' * (len(videos) > 1)}", flush=True)
+    known = read_annotated(FLAGS.annotations) if FLAGS.annotations else Annotated()
+    annotated = known.instances
+    base: TimeBase | dict[str, TimeBase] = _time_base(run)
+    if _is_rescaled(run):
+        durations_s = {**known.duration_s, **stated_durations(FLAGS.duration_s, list(videos))}
+        base = rescaled_time_bases({video_id: len(rows) for video_id, rows in videos.items()}, durations_s)
+    elif FLAGS.duration_s:
+        raise UserError("--duration_s found without --rescaled_rows; expected it for rows that span their video.")
+    scores = score_features(scorer, videos, run.classes, base)
     detections = detect_videos(scores, config)
     save_detections(output_dir / "detections.json", detections, run.classes)
     source = CurveSource(scores, config)

@@ -14,6 +14,7 @@ from data_prep.annotations.records import (
     beginning_of,
     checked_classes,
     read_class_file,
+    read_class_list,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "format_names",
     "read_annotations",
     "read_class_file",
+    "read_class_list",
 ]

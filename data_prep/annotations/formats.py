@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep.annotations.activitynet_json import ACTIVITYNET_JSON
 from data_prep.annotations.instance_csv import INSTANCE_CSV
-from data_prep.annotations.records import AnnotationFormat, AnnotationSet, read_beginning
+from data_prep.annotations.records import AnnotationFormat, AnnotationSet, read_beginning, read_class_list
 from data_prep.annotations.thumos_text import THUMOS_TEXT
 from data_prep.annotations.video_csv import VIDEO_CSV
 from data_prep.annotations.wtalc_folder import WTALC_FOLDER
@@ -42,7 +43,10 @@ def format_names() -> tuple[str, ...]:
 
 
 def read_annotations(
-    path: str | Path, annotation_format: str = AUTO, subset: str | None = None
+    path: str | Path,
+    annotation_format: str = AUTO,
+    subset: str | None = None,
+    class_list: str | Path | None = None,
 ) -> tuple[AnnotationSet, str]:
     """Reads annotations in whichever format they are, which is recognised by the content.
 
@@ -50,12 +54,14 @@ def read_annotations(
         path: the folder or file.
         annotation_format: one of `format_names`.
         subset: subset of all videos, for formats that leave it open.
+        class_list: file with the class names in place of the annotations' own.
 
     Returns:
         The annotations and the format in words, with what had to be assumed.
 
     Raises:
-        UserError: nothing at the path, the format is not clear, or it refuses the files.
+        UserError: nothing at the path, the format is not clear, or it refuses the files; no classes; or a damaged class
+            list.
     """
     path = Path(path)
     if annotation_format not in format_names():
@@ -74,6 +80,13 @@ def read_annotations(
             f"flag only with formats that may leave it open ({open_ones}). Drop it."
         )
     annotations = chosen.read(path, subset)
+    if class_list is not None:
+        annotations = replace(annotations, classes=read_class_list(class_list))
+    if not annotations.classes:
+        raise UserError(
+            f"{path}: no classes found, since no video has a label; expected at least one. Add labels, or name the "
+            "classes with --class_list=FILE, a name per line."
+        )
     return annotations, ", ".join([chosen.words, *annotations.notes])
 
 

@@ -129,16 +129,26 @@ def checked_classes(classes: Sequence[str], path: str | Path) -> tuple[str, ...]
         path: the file they came from, for the message.
 
     Raises:
-        UserError: no classes, an empty name, or a name that occurs twice.
+        UserError: an empty name, or a name that occurs twice.
     """
     names = tuple(classes)
-    if not names:
-        raise UserError(f"{path}: no classes found; expected at least one. Add the class list or some labels.")
     if not all(name.strip() for name in names):
         raise UserError(f"{path}: an empty class name found; expected a name for every class. Correct the class list.")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UserError(f"{path}: class {repeated[0]!r} is listed more than once; expected unique names. Remove one.")
+    return names
+
+
+def read_class_list(path: str | Path) -> tuple[str, ...]:
+    """The classes of `--class_list`, in the order of their ids.
+
+    Raises:
+        UserError: the file is absent or damaged, has no names, or one that is empty or occurs twice.
+    """
+    names = checked_classes(read_class_file(path), path)
+    if not names:
+        raise UserError(f"{path}: no names found; expected a class name per line. Correct the class list.")
     return names
 
 

@@ -27,7 +27,7 @@ from data_prep.output.staging import Staging, resumable_folder
 from data_prep.simulation.simulator import SIMULATED_MARKER
 from tc3net import __version__
 from tc3net.common.errors import UserError
-from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, Manifest, save_manifest
+from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, RESCALED_ROWS, Manifest, save_manifest
 
 
 @dataclass(frozen=True)
@@ -248,6 +248,8 @@ def _source(options: ConvertOptions, descriptions: Sequence[str], findings: Find
         "simulated_features": (features.parent / SIMULATED_MARKER).is_file(),
         "skip_bad_videos": options.skip_bad_videos,
         "keep_late_instances": options.keep_late_instances,
+        # The time base of such videos is their own: new videos need their durations too.
+        **({RESCALED_ROWS: True} if options.inputs.rescaled_rows else {}),
         "findings": dict(Counter(problem.rule for problem in findings.problems)),
         "fingerprint": _fingerprint(options),
     }

@@ -50,7 +50,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _size_and_time(path: Path) -> str:
-    status = path.stat()
+    status = path.stat() if path.exists() else path.lstat()  # a link without its content
     return f"{status.st_size} {status.st_mtime_ns}"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.features.kinds.numpy_files import NPY
+from data_prep.features.kinds.videos import extraction_needed, is_video
 from data_prep.features.readers import CHANNEL_ORDERS
 from data_prep.features.rows import as_float32, check_rows, check_width
 from data_prep.pickles.arrays import read_header
@@ -37,6 +38,8 @@ class GrowingFile:
     """
 
     def __init__(self, path: str, width: int) -> None:
+        if is_video(Path(path)):
+            raise UserError(f"{path}: {extraction_needed('a video file')}")
         if not path.endswith((*NPY.suffixes, RAW_SUFFIX)):
             raise UserError(
                 f"{path}: expected a .npy file, or {RAW_SUFFIX} (float32 rows), to follow: other kinds cannot be read "

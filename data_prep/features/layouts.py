@@ -37,7 +37,8 @@ def recognise(
         UserError: nothing is there, or several layouts fit, or the one asked for does not.
     """
     asked = choices.layout
-    listings = _that_count(list_path(path, video_ids, choices.keys), asked)
+    there = list_path(path, video_ids, choices.keys)
+    listings = _that_count(there, asked)
     fits = {one: one.arrangement.fit(listings[one.container]) for one in ALL if one.container in listings}
     found = [one for one, fit in fits.items() if fit in (Fit.UNSURE, Fit.YES)]
     if not found:
@@ -56,13 +57,18 @@ def recognise(
             f"{path}: found {words}; expected to see which features are meant. Say it: "
             + " or ".join(f"--feature_layout={one.name}" for one in found)
             + (", or, if this is rgb alone, --flow_features= with flow's folder." if unsure else ".")
+            + "".join(
+                f" There are {len(listing)} {kind.suffixes[0]} files too: --feature_layout={kind.name}_..."
+                for kind, listing in there.items()
+                if kind not in listings
+            )
         )
     else:
         chosen = found
     (layout,) = chosen
     listing = listings[layout.container]
     listing.require_unique(path)
-    return layout.arrangement.streams(listing, layout.words + _missing_content(listing), path)
+    return layout.arrangement.streams(listing, ", ".join(filter(None, [layout.words, _missing_content(listing)])), path)
 
 
 def _that_count(listings: dict[Container, Listing], asked: str) -> dict[Container, Listing]:
@@ -74,8 +80,11 @@ def _that_count(listings: dict[Container, Listing], asked: str) -> dict[Containe
 
 
 def _missing_content(listing: Listing) -> str:
+    """How many files are links without content, with what fetches the first."""
     pointers = listing.pointers()
-    return f", of {len(pointers)} files no content ({pointers[0]})" if pointers else ""
+    if not pointers:
+        return ""
+    return f"{len(pointers)} of {len(listing)} files without their content: {pointers[0].rpartition('. ')[2]}"
 
 
 def _nothing_found(path: Path, choices: FeatureChoices) -> UserError:
@@ -114,7 +123,10 @@ def single_stream(
     listings = _that_count(list_path(path, video_ids, choices.keys), choices.layout)
     found = [one for one in apart if one.container in listings]
     flag = flag or ("--features" if stream == "rgb" else "--flow_features")
-    if len(found) != 1 or not listings[found[0].container].loose:
+    listing = listings[found[0].container] if len(found) == 1 else Listing()
+    # The folder above those of the streams can be given for each of them.
+    files = listing.loose or listing.streams.get(stream, {})
+    if not files:
         kinds = ", ".join(one.container.name for one in found)
         what = f"files of the kinds {kinds}" if len(found) > 1 else "no feature files"
         there = f" ({what_is_there(path)})" if path.is_dir() and not found else ""
@@ -123,11 +135,13 @@ def single_stream(
             f"{path}: {what} found{there}; expected one array of {stream} for each video. "
             + (f"Say which: {say_which}." if len(found) > 1 else f"Check {flag}.")
         )
-    listing = listings[found[0].container]
     listing.require_unique(path)
     key = choices.keys[0] if choices.keys else None
-    named = {name: replace(location, key=key) for name, location in own_names(listing.loose, stream).items()}
-    return LocatedArrays(named, f"{stream} features")
+    named = {name: replace(location, key=key) for name, location in own_names(files, stream).items()}
+    arrays = LocatedArrays(named, f"{stream} features")
+    missing = _missing_content(listing)
+    arrays.notes += (missing,) if missing else ()
+    return arrays
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 from data_prep.features.containers import CONTAINERS, array_names, container_by_name
@@ -19,6 +20,7 @@ STREAMS = ("rgb", "flow")
 SUFFIX = re.compile(r"(?P<id>.+)[_.-](?P<stream>rgb|flow)", re.IGNORECASE)
 PREFIX = re.compile(r"(?P<stream>rgb|flow)[_.-](?P<id>.+)", re.IGNORECASE)
 _NAMED = 3
+_TRIED = 20  # files, until one is readable
 _NOT_UNPACKED = "__MACOSX"  # what macOS leaves beside the content of an archive
 
 
@@ -100,9 +102,17 @@ class Listing:
         """Names of the arrays of one of the loose files, lower case; () where there is none, or it has no names.
 
         Raises:
-            UserError: the file is damaged, or its kind cannot be read here.
+            UserError: the first files are all damaged, or their kind cannot be read here.
         """
-        return names_of(next(iter(self.loose.values()))) if self.loose else ()
+        first_error: UserError | None = None
+        for location in islice(self.loose.values(), _TRIED):
+            try:
+                return names_of(location)
+            except UserError as error:  # a damaged file is reported with its video
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
+        return ()
 
     def pointers(self) -> list[str]:
         """Of each link without content, what it is and how to get the content."""

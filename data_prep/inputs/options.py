@@ -13,7 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
-from data_prep.annotations import AnnotationSet, checked_classes, format_names, read_annotations, read_class_file
+from data_prep.annotations import AnnotationSet, format_names, read_annotations
 from data_prep.features import FeatureReader
 from data_prep.features.axes import AXES
 from data_prep.features.choices import LAYOUTS, FeatureChoices
@@ -96,9 +96,9 @@ def open_inputs(options: InputOptions) -> Inputs:
     Raises:
         UserError: a file is absent or damaged, or its layout is not clear.
     """
-    annotations, format_words = read_annotations(options.annotations, options.annotation_format, options.subset)
-    if options.class_list is not None:
-        annotations = replace(annotations, classes=_classes(options.class_list))
+    annotations, format_words = read_annotations(
+        options.annotations, options.annotation_format, options.subset, options.class_list
+    )
     video_ids = [video.video_id for video in annotations.videos]
     choices = FeatureChoices(
         options.flow_features,
@@ -125,10 +125,6 @@ def open_inputs(options: InputOptions) -> Inputs:
             *duration_words,
         ),
     )
-
-
-def _classes(path: str | Path) -> tuple[str, ...]:
-    return checked_classes(read_class_file(path), path)
 
 
 def _times(options: InputOptions, video_ids: Sequence[str]) -> tuple[dict[str, TimeInfo], str]:

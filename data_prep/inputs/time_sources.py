@@ -45,6 +45,12 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
         if video_id in found:
             raise UserError(f"{row.where}: video {video_id!r} is listed twice; expected one line. Remove one.")
         fps, duration_s = row.number("fps"), row.number("duration_s")
+        between = row.number("stride_frames")
+        if between is not None and between != int(between):
+            raise UserError(
+                f"{row.where}: stride_frames is {row.cells['stride_frames']!r}; expected a whole number. Where the "
+                "rows of each video were rescaled to span it, give --rescaled_rows and no stride."
+            )
         frames, stride = row.whole("frames_per_segment"), row.whole("stride_frames")
         if duration_s is not None and duration_s <= 0:
             raise UserError(f"{row.where}: duration_s is {duration_s}; expected a positive number. Correct the cell.")
@@ -60,8 +66,8 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
     missing = [video_id for video_id in video_ids if video_id not in found]
     if missing:
         raise UserError(
-            f"{path}: {len(missing)} of {len(video_ids)} annotated videos not found ({some_names(missing)}); expected a "
-            "line for each. Add them; empty cells take the values of the flags."
+            f"{path}: {len(missing)} of {len(video_ids)} annotated videos not found ({some_names(missing)}); expected "
+            "a line for each. Add them; empty cells take the values of the flags."
         )
     return {video_id: found[video_id] for video_id in video_ids}
 
@@ -111,8 +117,8 @@ def probe_videos(folder: str | Path, video_ids: Collection[str], default: TimeBa
     missing = [video_id for video_id in video_ids if video_id not in files]
     if missing:
         raise UserError(
-            f"{folder}: {len(missing)} of {len(video_ids)} annotated videos have no file ({some_names(missing)}); expected "
-            f"<video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a table instead: --time_base_file."
+            f"{folder}: {len(missing)} of {len(video_ids)} annotated videos have no file ({some_names(missing)}); "
+            f"expected <video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a table: --time_base_file."
         )
     twice = [video_id for video_id in video_ids if len(files[video_id]) > 1]
     if twice:

@@ -37,11 +37,14 @@ def load_array(path: str | Path) -> np.ndarray:
             tuples, numbers, bytes and text.
     """
     with naming(path), open(path, "rb") as file:
-        shape, dtype, _ = read_header(file)
-        if not dtype.hasobject:
-            file.seek(0)
-            return np.load(file, allow_pickle=False)
-        return _read_objects(path, file, shape, dtype)
+        shape, dtype, fortran_order = read_header(file)
+        if dtype.hasobject:
+            return _read_objects(path, file, shape, dtype)
+        count = math.prod(shape)
+        values = np.fromfile(file, dtype, count) if dtype.itemsize else np.zeros(count, dtype)  # of empty texts
+        if len(values) != count:
+            raise DamagedError(f"fewer bytes than shape {list(shape)} needs")
+        return values.reshape(shape, order="F" if fortran_order else "C")
 
 
 def load_rows(path: str | Path) -> list[Any]:

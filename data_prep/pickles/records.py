@@ -48,10 +48,19 @@ class DamagedError(Exception):
     """The records do not add up to arrays."""
 
 
+class Filled(dict[Any, Any]):
+    """A mapping that the pickle fills. State that it gives besides, as PyTorch does, is no content and left out."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Leaves it out."""
+
+
 class Name:
     """Stands for one admitted name. Calling it records the call; it has no attribute that a pickle could set.
 
-    A mapping is filled after the call, which plain dictionaries do by themselves: nothing of the file's is run.
+    A mapping is filled after the call, so that it is made at once.
     """
 
     __slots__ = ("role",)
@@ -60,7 +69,7 @@ class Name:
         self.role = role
 
     def __call__(self, *args: Any) -> Any:
-        return dict(*args) if self.role == "mapping" else Record(self.role, args)
+        return Filled(*args) if self.role == "mapping" else Record(self.role, args)
 
     def __setstate__(self, state: Any) -> None:
         raise DamagedError("state given to a name")

@@ -21,6 +21,7 @@ from tc3net.data.timebase import TimeBase
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "dataset.json"
 FEATURE_DTYPES = ("float32", "float16")
+RESCALED_ROWS = "rescaled_rows"  # in the manifest's source, where rows span their video: `timebase.spanning`
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,11 @@ class Manifest:
     source: dict[str, Any] = field(default_factory=dict)
     left_out: tuple[dict[str, str], ...] = ()
     converter_version: str = ""
+
+    @property
+    def rescaled_rows(self) -> bool:
+        """Whether the rows of every video span it, so that no time base holds for all of them."""
+        return bool(self.source.get(RESCALED_ROWS))
 
     @property
     def title(self) -> str:

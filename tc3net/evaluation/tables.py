@@ -141,12 +141,14 @@ def format_table(
     results: Sequence[LocalizationResult],
     classification: ClassificationResult | None = None,
     intervals: Sequence[Bootstrap] = (),
+    convention: str = "",
 ) -> str:
     """Monospace text: `summary_tables`, below them the notes of each result, and the classification mAP.
 
     Args:
         results, intervals: as for `summary_tables`.
         classification: printed if given.
+        convention: which videos and labels that is of, in words.
 
     Returns:
         Lines without a final newline; empty if there is nothing to print.
@@ -157,7 +159,8 @@ def format_table(
         blocks.append("\n".join(notes))
     if classification is not None:
         num_classes = np.count_nonzero(~np.isnan(classification.ap))
-        blocks.append(f"Classification mAP [%]: {100 * classification.map:.1f} (classes with videos: {num_classes})")
+        of = f"classes with videos: {num_classes}{f'; {convention}' if convention else ''}"
+        blocks.append(f"Classification mAP [%]: {100 * classification.map:.1f} ({of})")
     return "\n\n".join(blocks)
 
 

@@ -87,7 +87,7 @@ SPACE: dict[str, Alternatives] = {
     "nms": (
         {"nms": "none"},
         *({"nms": "hard", "nms_tiou": tiou} for tiou in (0.0, 0.1, 0.2, 0.3, 0.5)),
-        *({"nms": "soft", "nms_sigma": sigma} for sigma in (0.05, 0.3)),
+        *({"nms": "soft", "nms_sigma": sigma} for sigma in (0.05, 0.1, 0.2, 0.3, 0.5)),
     ),
 }  # fmt: skip
 

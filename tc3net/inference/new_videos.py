@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 
@@ -12,7 +14,7 @@ from tc3net.intervals.columns import GroundTruth
 
 
 def score_features(
-    scorer: Scorer, videos: dict[str, np.ndarray], classes: tuple[str, ...], base: TimeBase
+    scorer: Scorer, videos: dict[str, np.ndarray], classes: tuple[str, ...], base: TimeBase | Mapping[str, TimeBase]
 ) -> RawScores:
     """Raw scores of videos without labels.
 
@@ -20,8 +22,9 @@ def score_features(
         scorer: the model.
         videos: features [s, 2D] by id.
         classes: class names.
-        base: time base of all of them.
+        base: time base of all of them, or of each by id.
     """
+    bases = [base if isinstance(base, TimeBase) else base[video_id] for video_id in videos]
     scored = [scorer.with_streams(tf.RaggedTensor.from_row_lengths(f, [len(f)])) for f in videos.values()]
     joined = {name: np.concatenate([part[name] for part in scored]) for name in scored[0]}
     lengths = np.array([len(f) for f in videos.values()], np.int64)
@@ -33,10 +36,10 @@ def score_features(
         video_ids=tuple(videos),
         row_splits=np.concatenate([[0], np.cumsum(lengths)]),
         top_k_divisor=scorer.top_k_divisor,
-        fps=np.full(count, base.fps),
-        frames_per_segment=np.full(count, base.frames_per_segment),
-        stride_frames=np.full(count, base.stride_frames),
-        duration_s=np.array([base.duration_s(int(length)) for length in lengths]),
+        fps=np.array([one.fps for one in bases], np.float64),
+        frames_per_segment=np.array([one.frames_per_segment for one in bases], np.int64),
+        stride_frames=np.array([one.stride_frames for one in bases], np.int64),
+        duration_s=np.array([one.duration_s(int(length)) for one, length in zip(bases, lengths)]),
         labels=np.zeros((count, len(classes)), np.float32),
         ground_truth=GroundTruth(classes, (), ids, ids, times, times, ids, times, times),
         tcam=joined["tcam"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,21 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.video)
+
+    def of_videos(self, video_ids: Collection[str]) -> Detections:
+        """The detections in some of the videos, in their order here; others are left out."""
+        chosen = [i for i, video_id in enumerate(self.video_ids) if video_id in video_ids]
+        number = np.full(len(self.video_ids), -1, np.int64)
+        number[chosen] = np.arange(len(chosen))
+        kept = number[self.video] >= 0
+        return Detections(
+            video_ids=tuple(self.video_ids[i] for i in chosen),
+            video=number[self.video[kept]],
+            label=self.label[kept],
+            start_s=self.start_s[kept],
+            end_s=self.end_s[kept],
+            score=self.score[kept],
+        )
 
 
 @dataclass(frozen=True)
@@ -96,3 +111,8 @@ class AnnotatedVideos:
     duration_s: np.ndarray
     time_bases: tuple[TimeBase, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def of_videos(self, video_ids: Collection[str]) -> AnnotatedVideos:
+        """Some of the videos, in their order here; others are left out."""
+        chosen = [i for i, video_id in enumerate(self.truth.video_ids) if video_id in video_ids]
+        return replace(self, truth=self.truth.of_videos(video_ids), duration_s=self.duration_s[chosen])

@@ -39,6 +39,7 @@ class Assessment:
         localization: the results that follow.
         classification: of the video-level scores; None where there are none (another tool's detections).
         intervals: bootstraps of the localization results, or none.
+        convention: which labels the classification is of, in words.
     """
 
     detections: Detections
@@ -46,10 +47,11 @@ class Assessment:
     localization: tuple[LocalizationResult, ...]
     classification: ClassificationResult | None = None
     intervals: tuple[Bootstrap, ...] = ()
+    convention: str = ""
 
     def table(self) -> str:
         """For the screen."""
-        return format_table(self.localization, self.classification, self.intervals)
+        return format_table(self.localization, self.classification, self.intervals, self.convention)
 
     def as_dict(self, classes: tuple[str, ...]) -> dict[str, Any]:
         """For JSON; fractions, not percent. A class without positive videos has no entry under `per_class`."""
@@ -59,7 +61,11 @@ class Assessment:
         }
         if self.classification is not None:
             per_class = {c: float(ap) for c, ap in zip(classes, self.classification.ap) if ap == ap}
-            found["classification"] = {"map_fraction": float(self.classification.map), "per_class": per_class}
+            found["classification"] = {
+                "map_fraction": float(self.classification.map),
+                "per_class": per_class,
+                "convention": self.convention,
+            }
         return found
 
     def scalars(self) -> dict[str, float]:
@@ -176,6 +182,7 @@ def assess_scored(
         localization=tuple(localization_result(m) for m in matches),
         classification=classification_map(scored.videos.scores, scored.videos.labels) if scored.videos else None,
         intervals=tuple(intervals),
+        convention=scored.videos.convention if scored.videos else "",
     )
 
 

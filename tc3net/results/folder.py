@@ -92,6 +92,10 @@ def write_evaluation(
     metrics = {"dataset": scored.annotated.dataset, **assessment.as_dict(classes), "proposals": proposals}
     if scored.out_of_scope is not None:
         metrics["out_of_scope"] = scored.out_of_scope
+    if scored.chosen is not None:
+        metrics["videos"] = scored.chosen
+    if scored.videos is not None and scored.videos.background is not None:
+        metrics["background_videos"] = list(scored.videos.background)
     if loaded_extensions():
         facts = {**facts, "extensions": list(loaded_extensions())}  # a protocol may be of one of these
     write_json(folder / METRICS, {**metrics, **facts})
@@ -211,4 +215,12 @@ def load_folder(path: str | Path) -> Scored:
     scored = replace(from_detections(folder / DETECTIONS, load_annotations(folder / TRUTH, None)), name=str(path))
     if not (folder / RAW_SCORES).is_file():
         return scored
-    return with_scores(scored, load_scores(folder / RAW_SCORES), detection_settings(folder))
+    scores, metrics = load_scores(folder / RAW_SCORES), read_metrics_file(folder)
+    left_out = set(metrics.get("videos", {}).get("left_out", ()))
+    if left_out:
+        scores = scores.of_videos(set(scores.video_ids) - left_out)
+    scored = with_scores(scored, scores, detection_settings(folder))
+    background = metrics.get("background_videos")
+    if background is None or scored.videos is None:
+        return scored
+    return replace(scored, videos=scored.videos.without_labels_of(background))

@@ -100,6 +100,7 @@ class RunInfo:
         test_subset: subset evaluated while training, of which nothing may be chosen; None where that is not known.
         extensions: modules of the user's that the run needs.
         heads: choices of the network's heads, by name.
+        rescaled_rows: whether the rows of every training video spanned it, so that `time_base` is that of one of them.
     """
 
     dataset: str
@@ -115,11 +116,12 @@ class RunInfo:
     test_subset: str | None = None
     extensions: tuple[str, ...] = ()
     heads: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    rescaled_rows: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; what a run without extensions has nothing of is left out."""
+        """For JSON; what a run without extensions or rescaled rows has nothing of is left out."""
         found = {**asdict(self), "training": self.training.as_dict()}
-        for name in ("extensions", "heads"):
+        for name in ("extensions", "heads", "rescaled_rows"):
             if not found[name]:
                 del found[name]
         return found

@@ -245,7 +245,7 @@ def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     define_flags(ClientConfig)
     define_flags(FileChoices)
-    flags.DEFINE_list("features", [], "Files with both streams, such as [segments, 2D] (.npy, .npz or HDF5).")
+    flags.DEFINE_list("features", [], "Files with both streams, such as [segments, 2D]; or folders, patterns, lists.")
     flags.DEFINE_string("output", None, "Where the detections go, in ActivityNet's JSON format.")
     flags.DEFINE_float("fps", None, "Frames per second the features were extracted at; default: the model's.")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next; default: the model's.")

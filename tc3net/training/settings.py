@@ -140,6 +140,7 @@ class Settings:
             classes=manifest.classes,
             feature_dim=manifest.feature_dim,
             time_base=manifest.time_base,
+            rescaled_rows=manifest.rescaled_rows,
             model=self.model,
             detection=self.detection,
             training=choices,

@@ -92,9 +92,10 @@ def test_predict_on_feature_files_equals_evaluation(work: Path, evaluated: Path,
         crops = [np.stack([values * 0.5, values * 1.5]).astype(np.float64) for values in streams]
         np.savez(tmp_path / f"{video}.npz", rgb=crops[0], flow=crops[1])
     archives = ",".join(str(tmp_path / f"{video}.npz") for video in videos)
+    (tmp_path / "list.txt").write_text("".join(f"{video}.npy\n" for video in videos))
     files = {
+        "list": [f"--features={tmp_path / 'list.txt'}"],
         "archives": [f"--features={archives}", "--feature_axes=crops_first"],
-        "joint": [f"--features={','.join(str(tmp_path / f'{v}.npy') for v in videos)}"],
         "separate": [f"--{s}={','.join(str(features / s / f'{v}.npy') for v in videos)}" for s in ("rgb", "flow")],
     }
     for name, arguments in files.items():
@@ -109,6 +110,17 @@ def test_predict_on_feature_files_equals_evaluation(work: Path, evaluated: Path,
             for a, b in zip(found[video], expected[video]):
                 assert a["segment"] == b["segment"]
                 assert a["score"] == pytest.approx(b["score"], rel=1e-4, abs=1e-5)
+    # Rows that span a video of another length: the same detections, stretched.
+    out = tmp_path / "rescaled"
+    spans = ["--rescaled_rows", "--duration_s=10,20", f"--output_dir={out}"]
+    screen = command("tc3net.predict", f"--run_dir={work / 'run'}", *files["list"], *spans)
+    assert "features: one array [segments, 2 x dims] for each video, rgb first, 2 videos" in screen
+    found = json.loads((out / "detections.json").read_text())["results"]
+    for video, duration_s in zip(videos, (10, 20)):
+        stretched = duration_s / (len(np.load(tmp_path / f"{video}.npy")) * 16 / 25)
+        assert len(found[video]) == len(expected[video])
+        for a, b in zip(found[video], expected[video]):
+            assert a["segment"] == pytest.approx([time_s * stretched for time_s in b["segment"]], abs=2e-3)
 
 
 def test_predict_takes_a_data_set_in_parts_and_a_file_that_grows(work: Path, tmp_path: Path) -> None:

@@ -127,6 +127,22 @@ def test_class_list(tmp_path):
         open_inputs(options)
 
 
+def test_a_class_list_stands_for_labels_that_are_not_there(tmp_path):
+    options = write_inputs(tmp_path, "video,class\nv1,\nv2,\n")
+    with pytest.raises(UserError, match=r"labels\.csv: no classes found, since no video has a.* --class_list=FILE"):
+        open_inputs(options)
+    (tmp_path / "classes.txt").write_text("Swim\nRun\n")
+    manifest = convert(ConvertOptions(replace(options, class_list=tmp_path / "classes.txt"), tmp_path / "out", "Mine"))
+    assert (manifest.classes, manifest.counted_classes) == (("Swim", "Run"), ())
+    assert [example["labels"].tolist() for example in read_split(tmp_path / "out", "training")] == [[], []]
+    (tmp_path / "a.json").write_text('{"database": {"v1": {"subset": "testing", "duration": 6.4}}}')
+    inputs = open_inputs(replace(options, annotations=tmp_path / "a.json", class_list=tmp_path / "classes.txt"))
+    assert inputs.annotations.classes == ("Swim", "Run")
+    (tmp_path / "classes.txt").write_text("")
+    with pytest.raises(UserError, match=r"classes\.txt: no (names|class)"):
+        open_inputs(replace(options, class_list=tmp_path / "classes.txt"))
+
+
 @needs(REAL_FILES)
 def test_fps_and_durations_from_real_videos(tmp_path):
     names = ("v_GGSY1Qvo990", "v_ZNVhz7ctTq0")

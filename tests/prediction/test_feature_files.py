@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,13 @@ import pytest
 
 from data_prep.features.layouts import open_features
 from tc3net.common.errors import UserError
-from tc3net.prediction.feature_files import FeatureFiles, FileChoices, open_growing, read_videos
+from tc3net.prediction.feature_files import (
+    FeatureFiles,
+    FileChoices,
+    describe_and_read,
+    open_growing,
+    read_videos,
+)
 
 DIM = 4
 RGB = {name: np.random.default_rng(i).random((length, DIM), np.float32) for i, (name, length) in
@@ -177,6 +184,107 @@ def test_a_hostile_file_runs_nothing(tmp_path: Path, suffix: str) -> None:
     assert not (tmp_path / "sentinel").exists()
 
 
+def write_all(folder: Path) -> None:
+    """The videos above in every place: folders of streams, names of streams, joint, crops, and one file for all."""
+    for name in JOINT:
+        save(folder / "rgb" / f"{name}.npy", x=RGB[name])
+        save(folder / "flow" / f"{name}.npy", x=FLOW[name])
+        save(folder / "named" / f"{name}_rgb.npy", x=RGB[name])
+        save(folder / "named" / f"{name}_flow.npy", x=FLOW[name])
+        save(folder / "joint" / f"{name}.npy", x=JOINT[name][None])
+        for crop in range(2):
+            save(folder / "crops" / f"{name}__{crop}.npy", x=JOINT[name] + crop - 0.5)
+    (folder / "all.pkl").write_bytes(pickle.dumps(JOINT))
+    save(folder / "all.npz", **JOINT)
+    save(folder / "all.h5", **{f"{name}/{s}": of[name] for name in JOINT for s, of in (("rgb", RGB), ("flow", FLOW))})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["{0}/joint"],
+        ["{0}/joint/*.npy"],
+        ["{0}/joint/b.npy", "{0}/joint/a*"],
+        ["{0}/list.txt"],
+        ["{0}/crops"],
+        ["{0}/crops/*"],
+        ["{0}/named"],
+        ["{0}/named/*"],
+        ["{0}/named/b_rgb.npy", "{0}/named/b_flow.npy", "{0}/named/a_rgb.npy", "{0}/named/a_flow.npy"],
+        ["{0}/rgb/b.npy", "{0}/flow/b.npy", "{0}/rgb/a.npy", "{0}/flow/a.npy"],
+        ["{0}/both"],
+        ["{0}/all.pkl"],
+        ["{0}/all.npz"],
+        ["{0}/all.h5"],
+        ["{0}/one/b.npy", "{0}/joint/a.npy"],
+    ],
+)
+def test_folders_patterns_lists_and_files_with_many_videos(tmp_path: Path, names: list[str]) -> None:
+    write_all(tmp_path)
+    save(tmp_path / "one" / "b.npy", x=JOINT["b"])
+    (tmp_path / "both").mkdir()
+    for stream in ("rgb", "flow"):
+        (tmp_path / "both" / stream).symlink_to(tmp_path / stream)
+    (tmp_path / "list.txt").write_text(f"# features\n\n{tmp_path}/joint/b.npy\njoint/a.npy\n")
+    videos = read_videos(FeatureFiles(joint=[name.format(tmp_path) for name in names]), DIM)
+    assert sorted(videos) == sorted(JOINT)
+    for name, rows in videos.items():
+        np.testing.assert_allclose(rows, JOINT[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("pattern", ["{0}/{1}", "{0}/{1}/*.npy", "{0}/{1}.txt", "{0}/tree/i3d_{1}"])
+def test_streams_in_places_of_their_own_belong_together_by_name(tmp_path: Path, pattern: str) -> None:
+    write_all(tmp_path)
+    for stream, of in (("rgb", RGB), ("flow", FLOW)):
+        names = sorted(of, reverse=stream == "rgb")
+        (tmp_path / f"{stream}.txt").write_text("".join(f"{stream}/{name}.npy\n" for name in names))
+        for name in of:
+            (tmp_path / "tree" / f"i3d_{stream}" / name).mkdir(parents=True)
+            save(tmp_path / "tree" / f"i3d_{stream}" / name / f"{name}_{stream}.npy", x=of[name])
+    files = FeatureFiles(*([pattern.format(tmp_path, stream)] for stream in ("rgb", "flow")))
+    words, videos = describe_and_read(files, DIM)
+    assert words == "a file for each stream" and sorted(videos) == sorted(JOINT)
+    for name, rows in videos.items():
+        np.testing.assert_array_equal(rows, JOINT[name])
+    (tmp_path / "flow" / "a.npy").unlink()
+    if pattern == "{0}/{1}":
+        with pytest.raises(UserError, match="video 'a': no flow features found"):
+            read_videos(files, DIM)
+
+
+def test_keys_and_cuts(tmp_path: Path) -> None:
+    joint = [save(tmp_path / f"{n}.npz", both=JOINT[n], other=JOINT[n], i=RGB[n], j=FLOW[n]) for n in JOINT]
+    assert_reads(FeatureFiles(joint=joint), FileChoices(feature_key="both"))
+    assert_reads(FeatureFiles(joint=joint), FileChoices(feature_key="i,j"))
+    rgb, flow = save(tmp_path / "a.npy", x=RGB["a"]), save(tmp_path / "f.npy", x=FLOW["a"][:-1])
+    words, videos = describe_and_read(FeatureFiles([rgb], [flow]), DIM, FileChoices(cut_streams=True))
+    np.testing.assert_array_equal(videos["a"], JOINT["a"][:-1])
+    assert words == "a file for each stream, 1 of 1 videos cut to the shorter stream (1 by 1 row)"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("v1.mp4", r"v1\.mp4: a video file found; expected features\. Features have to be extracted from videos first"),
+        ("films", r"films: no .* files there, .* there are 1 \.avi \(such as b\.avi\); features have to be extracted"),
+        ("nothing/*.npy", r"nothing/\*\.npy: no file fits this pattern"),
+        ("list.txt", r"list\.txt:2: begins with 'absent\.npy', which is no file"),
+        ("empty.lst", r"empty\.lst: no lines found; expected a list of feature files"),
+        ("link.npy", r"link\.npy: a link of git-annex whose content is not here.* git annex get"),
+    ],
+)
+def test_what_is_no_features_is_said(tmp_path: Path, name: str, message: str) -> None:
+    save(tmp_path / "b.npy", x=JOINT["b"])
+    (tmp_path / "films").mkdir()
+    for video in ("v1.mp4", "films/b.avi"):
+        (tmp_path / video).write_bytes(b"\0\0\0\x18ftyp")
+    (tmp_path / "list.txt").write_text("b.npy\nabsent.npy\n")
+    (tmp_path / "empty.lst").write_text("\n# nothing\n")
+    (tmp_path / "link.npy").symlink_to(".git/annex/objects/a/b")
+    with pytest.raises(UserError, match=message):
+        read_videos(FeatureFiles(joint=[str(tmp_path / name)]), DIM)
+
+
 @pytest.mark.parametrize(
     "files",
     [
@@ -210,6 +318,10 @@ def test_growing_files_and_what_cannot_be_said_of_them(tmp_path: Path) -> None:
         open_growing(FeatureFiles(["a.npy"], ["b.npy"]), 2 * DIM, FileChoices(channel_order="flow_first"))
     with pytest.raises(UserError, match=r"a\.npz: expected a \.npy file, or \.f32 .* before they are complete"):
         open_growing(FeatureFiles(joint=["a.npz"]), 2 * DIM)
+    with pytest.raises(UserError, match=r"a\.mov: a video file found; expected features"):
+        open_growing(FeatureFiles(joint=["a.mov"]), 2 * DIM)
+    with pytest.raises(UserError, match="--cut_streams=True with --follow found"):
+        open_growing(joint, 2 * DIM, FileChoices(cut_streams=True))
     crops = FeatureFiles(joint=[save(tmp_path / "c.npy", x=JOINT["a"][None])])
     with pytest.raises(UserError, match=r"c\.npy has shape \[1, 7, 8\]; expected \[segments, dims\]"):
         open_growing(crops, 2 * DIM).read()

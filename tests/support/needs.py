@@ -80,6 +80,7 @@ BROWSER = Need(
     "install a Chromium and its driver (Debian and Ubuntu: chromium, chromium-driver)",
     here=bool(CHROMIUM and CHROMEDRIVER),
 )
+SCIPY = Need("tests of MATLAB files before version 7.3", "pip install -e '.[mat]'", here=installed("scipy"))
 BEAM = Need("Apache Beam tests", "make beam, or pip install -e '.[beam]'", here=installed("apache_beam"))
 OTHER_STACK = Need(
     "comparisons of the two stacks",
@@ -124,7 +125,7 @@ TENSORFLOW_SERVING = Need(
 OPENSSL = Need("tests of TLS", "install openssl", here=shutil.which("openssl") is not None)
 PROC = Need("tests of memory", "they read /proc, which Linux has", here=Path("/proc/self/statm").exists())
 NEEDS = (
-    BROWSER, BEAM, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, PUBLISHED_DETECTIONS,
+    BROWSER, BEAM, SCIPY, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, PUBLISHED_DETECTIONS,
     VIDEO, OPTICAL_FLOW, I3D_WEIGHTS, TENSORFLOW_SERVING, OPENSSL, PROC,
 )  # fmt: skip
 

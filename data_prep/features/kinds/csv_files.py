@@ -30,6 +30,8 @@ class _Table:
         return lines - self.header_lines, self.columns - self.index_columns
 
     def read(self) -> np.ndarray:
+        if not self.shape[0]:
+            return np.zeros(self.shape, np.float32)
         numbers = range(self.index_columns, self.columns)
         return np.loadtxt(
             self.path,

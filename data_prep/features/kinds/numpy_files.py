@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.features.kinds.container import Arrays, Container, Location, Tree, leaves_of, naming, require_there
-from data_prep.pickles.arrays import array_header, array_shape, load_array, read_header
+from data_prep.pickles.arrays import array_header, load_array, read_header
 from tc3net.common.errors import UserError
 
 
@@ -21,11 +21,11 @@ class _OneArray:
     names = ()
     is_array = True
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self._path, self._shape = path, shape
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return array_shape(self._path)
+        return self._shape
 
     def read(self, name: str) -> np.ndarray:
         return load_array(self._path)
@@ -37,7 +37,10 @@ def holds_dictionary(path: Path) -> bool:
     Raises:
         UserError: the file is absent or is not `.npy`.
     """
-    shape, dtype = array_header(path)
+    return _is_dictionary(*array_header(path))
+
+
+def _is_dictionary(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     return shape == () and dtype.hasobject
 
 
@@ -49,12 +52,13 @@ def _dictionary(path: Path, node: str = "") -> Tree:
 @contextlib.contextmanager
 def _open_npy(location: Location) -> Iterator[Arrays]:
     try:
-        is_dictionary = holds_dictionary(location.path)
+        shape, dtype = array_header(location.path)
     except UserError:
         require_there(location.path)
         raise
     # Errors name the file already.
-    yield _dictionary(location.path, location.node) if is_dictionary else _OneArray(location.path)
+    is_dictionary = _is_dictionary(shape, dtype)
+    yield _dictionary(location.path, location.node) if is_dictionary else _OneArray(location.path, shape)
 
 
 def _members_of_npy(path: Path) -> dict[str, bool]:
