@@ -19,8 +19,9 @@ from pathlib import Path
 from absl import flags
 
 from data_prep.extraction.backbones import Backbone, load_backbone, with_sampling
-from data_prep.extraction.extracting import Extraction, Extractor, Outcome, describe_seconds
+from data_prep.extraction.extracting import Extraction, Extractor
 from data_prep.extraction.flow import FlowParameters
+from data_prep.extraction.outcome import Outcome, describe_seconds
 from data_prep.extraction.sampling import Sampling
 from data_prep.extraction.videos import list_videos, task_videos
 from data_prep.extraction.weight_cache import cache_folder

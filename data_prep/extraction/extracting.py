@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from data_prep.extraction.backbones import Backbone
 from data_prep.extraction.clips import Clips, Stopwatch, batches, segment_clips
 from data_prep.extraction.decoding import Decoded, VideoFile, decoder_version
 from data_prep.extraction.flow import FlowParameters, FlowPool
+from data_prep.extraction.outcome import Outcome
 from data_prep.extraction.progress import Progress, opened, read_side_file
 from data_prep.extraction.sampling import Sampling
 from tc3net.common.errors import UserError
@@ -65,25 +66,6 @@ class Extraction:
         }
         flow = self.flow.describe() if "flow" in self.backbones else None
         return {"version": SIDE_FILE_VERSION, "networks": networks, "sampling": asdict(self.sampling), "flow": flow}
-
-
-@dataclass
-class Outcome:
-    """What became of the videos, by id.
-
-    Attributes:
-        segments: of the videos that were extracted.
-        skipped: videos that were finished before, or that another process works on.
-        failed: error messages.
-        incomplete: extracted videos of which not everything could be decoded, and what was.
-        seconds: by what they were spent on.
-    """
-
-    segments: dict[str, int] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    incomplete: dict[str, str] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -324,14 +306,3 @@ class Extractor:
                 self._ready.put((job, part), timeout=_POLL_S)
                 return True
         return False
-
-
-def describe_seconds(seconds: Mapping[str, float]) -> str:
-    """The share of each part of the work, for the screen; what ran on threads beside the network is told apart."""
-    total = seconds["all"] or 1.0
-
-    def shares(names: tuple[str, ...]) -> str:
-        return ", ".join(f"{name} {100 * seconds.get(name, 0) / total:.0f} %" for name in names)
-
-    beside = ("decoding", "preprocessing", *(["waiting for flow"] if "waiting for flow" in seconds else []))
-    return f"{total:.1f} s: {shares(('network', 'waiting for clips', 'writing'))}; beside it: {shares(beside)}"

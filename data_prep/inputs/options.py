@@ -182,7 +182,10 @@ def define_input_flags(flag_values: flags.FlagValues) -> None:
         ("annotations", "ActivityNet JSON, a CSV table, or a folder of W-TALC's or THUMOS14's files."),
         ("features", "Folder of .npy, .npz or HDF5 files, an HDF5 file, or W-TALC's .npy file."),
         ("flow_features", "The same for flow, where --features holds rgb only."),
-        ("time_base_file", "Table video,fps,frames_per_segment,stride_frames,duration_s, all but video optional; or what extract wrote."),
+        (
+            "time_base_file",
+            "Table video,fps,frames_per_segment,stride_frames,duration_s, all but video optional; or extract's folder.",
+        ),
         ("videos", "Folder of the video files <video>.mp4: fps and durations are read from them."),
         ("feature_key", "Name of the array in files of several; or rgb's and flow's, with a comma: rgb_i3d,flow_i3d."),
         ("class_list", "Class names in the order of their ids: one per line, or .npy. Default: the annotations'."),

@@ -15,9 +15,10 @@ import pytest
 from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.extraction import weights
 from data_prep.extraction.backbones import Backbone, load_backbone, with_sampling
-from data_prep.extraction.extracting import Extraction, Extractor, describe_seconds
+from data_prep.extraction.extracting import Extraction, Extractor
 from data_prep.extraction.flow import FlowParameters
 from data_prep.extraction.i3d import open_i3d
+from data_prep.extraction.outcome import describe_seconds
 from data_prep.extraction.progress import PARTIAL, opened
 from data_prep.extraction.sampling import Sampling
 from data_prep.extraction.videos import list_videos, task_videos

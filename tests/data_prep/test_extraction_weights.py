@@ -51,7 +51,7 @@ def test_the_published_sizes():
     assert rgb.feature_dim == 1024
 
 
-@pytest.mark.parametrize("kind", ["tensorflow", "jax", "distribution", "torch", "torch with scales"])
+@pytest.mark.parametrize("kind", ["tensorflow", "jax", "distribution", "torch", "old torch", "torch with scales"])
 def test_every_kind_of_file_gives_the_same_arrays(tmp_path, kind):
     arrays = some_weights(gamma=kind == "torch with scales")
     if kind == "tensorflow":
@@ -64,7 +64,7 @@ def test_every_kind_of_file_gives_the_same_arrays(tmp_path, kind):
         with tarfile.open(path, "w:gz") as archive:
             archive.add(write_jax(tmp_path / "weights.ckpt", arrays), DISTRIBUTION_MEMBER)
     else:
-        path = write_torch(tmp_path / "rgb.pt", arrays)
+        path = write_torch(tmp_path / "rgb.pt", arrays, before_zip=kind == "old torch")
     same(check_weights(read_weight_file(path), PLAN, "it"), arrays)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from data_prep.extraction.inception import CLASSIFIER, InceptionPlan
 from data_prep.extraction.weights import expected_shapes
+from tests.support.torch_file import Tensor, save, save_before_zip
 
 MIXED = ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
 PLAN = InceptionPlan(
@@ -73,32 +74,8 @@ def write_jax(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
     return path
 
 
-class _Pickled:
-    """Stands for a class or function of PyTorch's in a pickle, by name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class _Pickler(pickle._Pickler):  # type: ignore[name-defined]
-    """Writes the pickle of `torch.save` without PyTorch."""
-
-    def save(self, value: Any, save_persistent_id: bool = True) -> None:
-        if isinstance(value, _Pickled):
-            self.write(pickle.GLOBAL + value.name.encode() + b"\n")
-        elif isinstance(value, tuple) and value and value[0] == "storage" and save_persistent_id:
-            self.save(value, save_persistent_id=False)
-            self.write(pickle.BINPERSID)
-        elif isinstance(value, tuple) and value and value[0] == "tensor":
-            self.save(_Pickled("torch._utils\n_rebuild_tensor_v2"))
-            self.save(value[1:])
-            self.write(pickle.REDUCE)
-        else:
-            super().save(value, save_persistent_id)
-
-
-def write_torch(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
-    """As pytorch-i3d's, in the zip format: kernels [out, in, t, h, w], a scale in batch norm."""
+def write_torch(path: Path, arrays: Mapping[str, np.ndarray], before_zip: bool = False) -> Path:
+    """As pytorch-i3d's: kernels [out, in, t, h, w], a scale in batch norm, and the number of batches seen."""
     branches = {
         "Branch_0/Conv3d_0a_1x1": "b0", "Branch_1/Conv3d_0a_1x1": "b1a", "Branch_1/Conv3d_0b_3x3": "b1b",
         "Branch_2/Conv3d_0a_1x1": "b2a", "Branch_2/Conv3d_0b_3x3": "b2b", "Branch_3/Conv3d_0b_1x1": "b3b",
@@ -107,21 +84,14 @@ def write_torch(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
         "kernel": "conv3d.weight", "bias": "conv3d.bias", "beta": "bn.bias", "gamma": "bn.weight",
         "moving_mean": "bn.running_mean", "moving_variance": "bn.running_var",
     }  # fmt: skip
-    state: dict[str, Any] = {}
-    with zipfile.ZipFile(path, "w") as archive:
-        for number, (name, array) in enumerate(arrays.items()):
-            unit, _, part = name.rpartition("/")
-            block, _, branch = unit.partition("/")
-            module = "logits" if unit == CLASSIFIER else ".".join(filter(None, [block, branches.get(branch, branch)]))
-            if part == "kernel":
-                array = array.transpose(4, 3, 0, 1, 2)
-            array = np.ascontiguousarray(array)
-            archive.writestr(f"model/data/{number}", array.tobytes())
-            storage = ("storage", _Pickled("torch\nFloatStorage"), str(number), "cpu", array.size)
-            strides = tuple(step // 4 for step in array.strides)
-            state[f"{module}.{parts[part]}"] = ("tensor", storage, 0, array.shape, strides, False, {})
-            if part == "beta":
-                state[f"{module}.bn.num_batches_tracked"] = 7
-        with archive.open("model/data.pkl", "w") as file:
-            _Pickler(file, 2).dump(state)
+    state: OrderedDict[str, Any] = OrderedDict()
+    for name, array in arrays.items():
+        unit, _, part = name.rpartition("/")
+        block, _, branch = unit.partition("/")
+        module = "logits" if unit == CLASSIFIER else ".".join(filter(None, [block, branches.get(branch, branch)]))
+        values = array.transpose(4, 3, 0, 1, 2) if part == "kernel" else array
+        state[f"{module}.{parts[part]}"] = Tensor.of(np.ascontiguousarray(values))
+        if part == "beta":
+            state[f"{module}.bn.num_batches_tracked"] = Tensor.of(np.array([7]))
+    (save_before_zip if before_zip else save)(path, state)
     return path
