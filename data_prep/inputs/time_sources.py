@@ -149,7 +149,7 @@ def _import_opencv() -> Any:
     except ImportError:
         raise UserError(
             "--videos found, but OpenCV is not installed; expected it for reading videos. "
-            "Run `pip install opencv-python-headless` (or `pip install tc3net[video]`)."
+            "Run `pip install opencv-contrib-python-headless` (or `pip install tc3net[video]`)."
         ) from None
 
 

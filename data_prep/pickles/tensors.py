@@ -72,7 +72,7 @@ class StoredTensor:
                 values = (values.astype(np.uint32) << 16).view(np.float32)
             strides = [step * values.itemsize for step in self.strides]
             view = np.lib.stride_tricks.as_strided(values[self.offset :], self.shape, strides, writeable=False)
-            return np.ascontiguousarray(view)
+            return view.copy(order="C")
 
 
 class _Unpickler(RecordingUnpickler):

@@ -222,11 +222,13 @@ def test_files_of_old_pytorch_are_read_too(tmp_path: Path) -> None:
     whole = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     halves = np.arange(6, dtype=np.float16)
     content = {"whole": Tensor.of(whole), "part": Tensor(halves, (2, 2), (1, 2), offset=1), "name": "a video"}
+    content["one"] = Tensor(np.array([7]), (), ())
     torch_file.save_before_zip(tmp_path / "v1.pt", content)
     found = load_tensors(tmp_path / "v1.pt")
     assert found["name"] == "a video"
     np.testing.assert_array_equal(found["whole"].read(), whole)
     np.testing.assert_array_equal(found["part"].read(), [[1, 3], [2, 4]])
+    assert found["one"].read().shape == ()
     raw = (tmp_path / "v1.pt").read_bytes()
     for end in (len(raw) - 1, len(raw) - 100, 60, 20):
         (tmp_path / "v1.pt").write_bytes(raw[:end])
