@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import sys
 import time
 from dataclasses import replace
+from unittest import mock
 
 import keras
 import numpy as np
@@ -28,6 +30,7 @@ from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
 from tests.support.commands import command
 from tests.support.conversion import read_split
+from tests.support.docs import code_blocks, write_module
 from tests.support.folders import snapshot
 from tests.support.forked_commands import Command
 from tests.support.narrow_i3d import PLAN, some_weights
@@ -357,7 +360,7 @@ def test_the_command_says_what_it_did(videos, tmp_path):
 
 
 def test_an_image_network_frame_by_frame(videos, tmp_path):
-    """The example of the guide, with a network that the test makes."""
+    """As the guide's example, with a network whose rows can be told."""
     inputs = keras.Input((32, 32, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, activation="relu")(inputs))
     image_network = keras.Model(inputs, pooled)
@@ -373,6 +376,18 @@ def test_an_image_network_frame_by_frame(videos, tmp_path):
     others = [np.full((1, 32, 32, 3), 10 + 3 * number, np.float32) for number in (5, 10, 15)]
     expected = np.mean([image_network(one).numpy()[0] for one in (picture, *others)], axis=0)
     np.testing.assert_allclose(rows[0], expected, rtol=0.1, atol=1.0)
+
+
+def test_the_example_of_the_guide(videos, tmp_path):
+    (code,) = code_blocks("own-videos.md", "A network of your own")
+    assert 'weights="imagenet")' in code
+    module = write_module(tmp_path, "networks", code.replace('weights="imagenet")', "weights=None)"))
+    with mock.patch.object(sys, "path", [str(tmp_path), *sys.path]):
+        network = load_backbone(f"{module}:frame_features")
+    assert (network.sampling.fps, network.weights) == (5.0, "MobileNetV2, imagenet")
+    outcome = extract(videos / "long.mp4", tmp_path / "out", {"rgb": network})
+    assert outcome.segments == {"long": 14 // 4}  # 2.8 s
+    assert np.load(tmp_path / "out" / "rgb" / "long.npy").shape == (3, 1280)
 
 
 @needs(REAL_FILES)

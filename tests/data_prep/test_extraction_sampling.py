@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.extraction.decoding import MAX_HOLE_S, Resizer, VideoFile
@@ -49,6 +49,7 @@ def test_times_that_go_back_do_not_turn_the_order():
     assert list(resample(frames, 1.0)) == [0, 0, 0, 2]
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.integers(1, 200), min_size=1, max_size=40),
     st.sampled_from([25.0, 29.97, 30.0, 10.0, 12.5]),
@@ -62,6 +63,7 @@ def test_each_tick_has_the_latest_frame_that_is_not_after_it(steps, fps):
     assert list(resample(timed(starts, end), fps)) == expected
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 60), st.integers(1, 20), st.integers(1, 25))
 def test_segments_are_those_of_the_time_base(count, length, stride):
     sampling = Sampling(frames_per_segment=length, stride_frames=stride)
