@@ -28,6 +28,7 @@ from tc3net.common.errors import UserError
 from tc3net.common.files import sha256_of
 
 _POLL_S = 0.2
+_TELL_S = 60.0  # how often the screen hears of a long video
 SIDE_FILE_VERSION = 1
 
 
@@ -128,6 +129,7 @@ class Extractor:
         self._finished: dict[str, str] = {}
         self._jobs: set[_Job] = set()
         self._crash: Exception | None = None
+        self._told = time.monotonic()
 
     def run(self, videos: Mapping[str, Path]) -> Outcome:
         """Extracts videos; one that fails is noted, and the others go on.
@@ -191,6 +193,9 @@ class Extractor:
                 rows = {stream: one.features(part[stream]) for stream, one in self._extraction.backbones.items()}
             with self._watch.running("writing"):
                 job.progress.add(rows)
+            if time.monotonic() - self._told > _TELL_S:
+                self._told = time.monotonic()
+                print(f"{job.video_id}: {job.progress.count} segments so far", flush=True)
             return
         self._jobs.discard(job)
         with job.close:

