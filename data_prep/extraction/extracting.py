@@ -19,7 +19,7 @@ from typing import Any
 
 from data_prep.extraction.backbones import Backbone
 from data_prep.extraction.clips import Clips, Stopwatch, batches, segment_clips
-from data_prep.extraction.decoding import Decoded, VideoFile, decoder_version
+from data_prep.extraction.decoding import Decoded, VideoFile, decoder_version, import_av
 from data_prep.extraction.flow import FlowParameters, FlowPool
 from data_prep.extraction.outcome import Outcome
 from data_prep.extraction.progress import Progress, opened, read_side_file
@@ -117,9 +117,13 @@ class Extractor:
     Args:
         extraction: how.
         output_dir: OUT; gets OUT/<stream>/<video>.npy and OUT/<video>.json.
+
+    Raises:
+        UserError: PyAV is not installed.
     """
 
     def __init__(self, extraction: Extraction, output_dir: str | Path) -> None:
+        import_av()
         self._extraction, self._output_dir = extraction, Path(output_dir)
         self._settings = extraction.settings()
         self._watch = Stopwatch()

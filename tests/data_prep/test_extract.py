@@ -380,10 +380,10 @@ def test_an_image_network_frame_by_frame(videos, tmp_path):
     extract(videos, tmp_path / "out", {"rgb": Backbone("images", frame_features, sampling, "made by the test")})
     rows = np.load(tmp_path / "out" / "rgb" / "long.npy")
     assert rows.shape == (3, 4)
-    picture = np.full((1, 32, 32, 3), 10 + 3 * 0, np.float32)
-    others = [np.full((1, 32, 32, 3), 10 + 3 * number, np.float32) for number in (5, 10, 15)]
-    expected = np.mean([image_network(one).numpy()[0] for one in (picture, *others)], axis=0)
-    np.testing.assert_allclose(rows[0], expected, rtol=0.1, atol=1.0)
+    # At 5 fps the ticks 0, 1, 2, 3 have the latest of the frames whose times are rounded to them.
+    pictures = [np.full((1, 32, 32, 3), 10 + 3 * number, np.float32) for number in (2, 7, 12, 17)]
+    expected = np.mean([image_network(picture).numpy()[0] for picture in pictures], axis=0)
+    np.testing.assert_allclose(rows[0], expected, rtol=0.03, atol=0.5)
 
 
 def test_the_example_of_the_guide(videos, tmp_path):
