@@ -19,7 +19,7 @@ RUN_ADDONS    := $(VENV_ADDONS)/bin/python
 STAMP_ADDONS  := $(VENV_ADDONS)/.installed
 # What differs between the stacks: the network, its training, checkpoints, the export.
 TESTS_ADDONS  := $(addprefix tests/,losses model ops optimization runs/test_checkpoints.py training/test_trainer.py \
-	saved_model/test_export.py common/test_stacks.py)
+	saved_model/test_export.py common/test_stacks.py data_prep/test_extraction_network.py)
 # Whole files, whose tests share fixtures and traced graphs, in the order that they are collected in: the slow ones first.
 IN_TWO        := -n 2 --dist loadfile --no-loadscope-reorder
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.

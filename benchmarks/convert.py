@@ -33,8 +33,8 @@ import numpy as np
 from absl import flags
 
 from benchmarks.work_folder import work_folder
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
+from tc3net.terminal.command import run_main
 from tc3net.training.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS

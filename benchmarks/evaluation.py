@@ -27,7 +27,6 @@ import tensorflow as tf
 from absl import flags
 
 from data_prep.simulation.simulator import Simulator, SimulatorConfig
-from tc3net.common.command import run_main
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.evaluation import (
@@ -40,6 +39,7 @@ from tc3net.evaluation import (
 )
 from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import Detections, GroundTruth
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 THUMOS_VIDEOS, THUMOS_CLASSES = 212, 20

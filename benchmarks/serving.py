@@ -33,7 +33,6 @@ from absl import flags
 
 from benchmarks.timing import matmul_floor, median_ratio, seconds
 from tc3net import __version__
-from tc3net.common.command import run_main
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect, mixed_tcam, video_scores
 from tc3net.export import export
@@ -42,6 +41,7 @@ from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.runs.description import RunInfo
 from tc3net.saved_model.request_checks import Videos
 from tc3net.saved_model.signatures import Batching, Service, pack_detections
+from tc3net.terminal.command import run_main
 from tc3net.training.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS

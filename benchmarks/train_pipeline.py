@@ -31,7 +31,6 @@ from benchmarks.batches import random_batch, thumos14_lengths
 from benchmarks.convert import peak_rss_mb
 from benchmarks.work_folder import work_folder
 from tc3net import __version__
-from tc3net.common.command import run_main
 from tc3net.common.files import sha256_of
 from tc3net.data import schema
 from tc3net.data.cache import TrainingSource
@@ -39,6 +38,7 @@ from tc3net.data.pipeline import InputConfig
 from tc3net.data.split import open_split
 from tc3net.data.timebase import TimeBase
 from tc3net.model import ThreeCNet
+from tc3net.terminal.command import run_main
 from tc3net.training.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS

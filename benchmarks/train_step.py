@@ -30,8 +30,8 @@ from absl import flags
 from benchmarks.batches import random_batch, thumos14_lengths
 from benchmarks.timing import matmul_floor, median_ratio, seconds
 from tc3net import __version__
-from tc3net.common.command import run_main
 from tc3net.model import ModelConfig, ThreeCNet
+from tc3net.terminal.command import run_main
 from tc3net.training.host_memory import keep_freed_memory
 
 FLAGS = flags.FLAGS

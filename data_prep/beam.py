@@ -16,9 +16,9 @@ from data_prep.conversion.pipeline import ConvertOptions, convert_with
 from data_prep.convert import define_flags as define_convert_flags
 from data_prep.convert import options_from_flags
 from tc3net.common.beam_support import define_beam_flag, import_beam
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.data.schema import Manifest
+from tc3net.terminal.command import run_main
 
 
 def convert_on_beam(options: ConvertOptions, beam_options: Sequence[str] = ()) -> Manifest:

@@ -15,9 +15,9 @@ from data_prep.annotations import read_class_file
 from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.inputs import options as inputs
 from data_prep.inputs.options import define_input_flags, input_options
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.data.schema import FEATURE_DTYPES
+from tc3net.terminal.command import run_main
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:

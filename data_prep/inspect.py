@@ -23,17 +23,18 @@ from pathlib import Path
 
 from absl import flags
 
-from data_prep.annotations import read_annotations
+from data_prep.annotations import choose_subsets, read_annotations
 from data_prep.inputs import options as inputs
-from data_prep.inputs.options import define_input_flags, input_options, open_inputs
+from data_prep.inputs.options import chosen_subsets, define_input_flags, input_options, open_inputs
 from data_prep.inspection.findings import Inspection, inspect_annotations, inspect_dataset, inspect_inputs, to_json
 from data_prep.inspection.page import page
 from data_prep.inspection.text import screen
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path, write_json
+from tc3net.common.names import counted
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.command import run_main
 
 REPORT_NAME, PAGE_NAME = "inspection.json", "inspection.html"
 
@@ -82,7 +83,9 @@ def inspect(values: flags.FlagValues, paths: Sequence[str]) -> Inspection:
         inputs = open_inputs(input_options(values))
         return inspect_inputs(title, inputs, values.feature_dtype, keep_late_instances=values.keep_late_instances)
     annotations, words = read_annotations(path, values.annotation_format, values.subset, values.class_list or None)
-    descriptions = (f"annotations: {path} ({words}), {len(annotations.videos)} videos", "features:    not given")
+    line = f"annotations: {path} ({words}), {counted(len(annotations.videos), 'video')}"
+    annotations, subset_words, _ = choose_subsets(annotations, chosen_subsets(values), path)
+    descriptions = (line, "features:    not given", *subset_words)
     return inspect_annotations(
         title, descriptions, annotations, TimeBase(), keep_late_instances=values.keep_late_instances
     )

@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, VideoRecord, read_annotations
 from data_prep.annotations.activitynet_json import activitynet_dict
 from data_prep.annotations.wtalc_folder import write_wtalc_folder
 from data_prep.output.folders import existing_marker, is_safe_name, require_only, staged_folder
 from data_prep.simulation.simulator import SIMULATED_MARKER, STREAMS, Simulator, SimulatorConfig
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
+from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.command import run_main
+from tc3net.terminal.progress import progress_bar
 
 LAYOUTS = ("activitynet", "wtalc")
 FEATURE_FILE = "Simulated-I3D-JOINTFeatures.npy"
@@ -143,7 +144,7 @@ def _require_usable(annotations: AnnotationSet, path: str | Path) -> None:
 
 
 def _write_features(folder: Path, layout: str, simulator: Simulator, annotations: AnnotationSet) -> None:
-    videos: Iterable[VideoRecord] = tqdm(annotations.videos, desc="simulating", unit="video")
+    videos: Iterable[VideoRecord] = progress_bar(annotations.videos, "simulating", "video")
     if layout == "wtalc":
         joint = np.empty(len(annotations.videos), np.object_)
         for row, video in enumerate(videos):
@@ -204,7 +205,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     options = options_from_flags(flags.FLAGS)
     annotations = simulate(options)
-    print(f"{options.output_dir}: simulated features of {len(annotations.videos)} videos")
+    print(f"{options.output_dir}: simulated features of {counted(len(annotations.videos), 'video')}")
 
 
 if __name__ == "__main__":

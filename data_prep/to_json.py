@@ -14,9 +14,10 @@ from absl import flags
 
 from data_prep.annotations import format_names, read_annotations
 from data_prep.annotations.activitynet_json import activitynet_dict
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
+from tc3net.common.names import counted
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 
@@ -40,11 +41,9 @@ def main(argv: Sequence[str]) -> None:
     subsets = sorted({video.subset for video in annotations.videos})
     known = sum(video.instances_known for video in annotations.videos)
     print(
-        f"{format_name}: {len(annotations.videos)} videos ({known} annotated in time), {len(annotations.classes)} "
-        f"classes, subsets {', '.join(subsets)}"
+        f"{format_name}: {counted(len(annotations.videos), 'video')} ({known} annotated in time), "
+        f"{counted(len(annotations.classes), 'class')}, subsets {', '.join(subsets)}"
     )
-    for note in annotations.notes:
-        print(f"Note: {note}")
     print(f"Written to {FLAGS.output}")
 
 

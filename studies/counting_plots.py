@@ -13,9 +13,9 @@ import numpy as np
 from absl import flags
 
 from studies.counting_tables import BASE, Runs, gains, grouped, read_results
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
+from tc3net.terminal.command import run_main
 
 matplotlib.use("Agg")
 

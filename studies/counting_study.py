@@ -28,7 +28,6 @@ from studies.counting_data import SIMULATORS, dataset_of
 from studies.counting_tables import entries_of, summary
 from studies.frame_supervision import FrameTerm, shown_segments
 from studies.tcam_shape import shape
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.data.cache import TrainingSource
 from tc3net.data.holdout import divide
@@ -40,6 +39,7 @@ from tc3net.losses import LossConfig
 from tc3net.model import ThreeCNet
 from tc3net.optimization.optimizers import make_optimizer
 from tc3net.results.assessment import assess
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 HOLDOUT = 0.25

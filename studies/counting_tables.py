@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.experiments.ablation import percent
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 COLUMNS = {

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
+from tc3net.terminal.command import run_main
 from tc3net.training.metrics_log import read_metrics
 
 FLAGS = flags.FLAGS

@@ -18,7 +18,6 @@ import tensorflow as tf
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig, class_gate, detect_videos, mixed_tcam
@@ -26,6 +25,7 @@ from tc3net.evaluation import DEFAULT_PROTOCOL, evaluate_localization
 from tc3net.experiments.tuning import SPACE
 from tc3net.inference.raw_scores import RawScores, load_scores
 from tc3net.ops.ragged import top_k_mean
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 

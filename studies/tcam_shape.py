@@ -16,7 +16,6 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.data.split import open_split
 from tc3net.data.timebase import boundaries_s
@@ -24,6 +23,7 @@ from tc3net.detection import DetectionConfig, detect_videos, thresholds, tracks_
 from tc3net.inference.raw_scores import RawScores
 from tc3net.losses import LossConfig, estimated_counts
 from tc3net.runs.scoring import open_run
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 

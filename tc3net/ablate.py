@@ -16,7 +16,6 @@ from absl import flags
 
 from tc3net import train
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.data.split import open_split
@@ -28,6 +27,7 @@ from tc3net.results.folder import write_text
 from tc3net.runs.folder import CheckpointChoice
 from tc3net.runs.provenance import dataset_checksum
 from tc3net.runs.scoring import DatasetChoice
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 # May differ from one start to the next: they change no number. (Data that moved is recognised by its checksum.)

@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,8 +20,9 @@ from typing import Any
 
 from absl import flags
 
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
+from tc3net.terminal.command import run_main
+from tc3net.terminal.interrupt import STATUS
 from tc3net.training.metrics_log import read_metrics
 
 FLAGS = flags.FLAGS
@@ -81,9 +83,17 @@ def run_command(arguments: list[str]) -> None:
     """
     print(f"\n$ python -m {shlex.join(arguments)}", flush=True)
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-    result = subprocess.run([sys.executable, "-m", *arguments], env=environment, check=False)
-    if result.returncode:
-        raise UserError(f"{arguments[0]} failed with status {result.returncode}; its message stands above.")
+    child = subprocess.Popen([sys.executable, "-m", *arguments], env=environment)
+    try:
+        status = child.wait()
+    except KeyboardInterrupt:  # the command got it too, and may have something to save
+        status = child.wait() or -signal.SIGINT
+    if status == -signal.SIGINT:
+        raise KeyboardInterrupt
+    if status == STATUS:
+        raise SystemExit(STATUS)  # the command has said so
+    if status:
+        raise UserError(f"{arguments[0]} failed with status {status}; its message stands above.")
 
 
 def closing_screen(folder: Path, video: str, seconds: float) -> str:

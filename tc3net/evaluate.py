@@ -5,8 +5,9 @@
     python -m tc3net.evaluate --detections=detections.json --annotations=annotations.json --subset=test
     python -m tc3net.evaluate --compare=RUN_A,RUN_B
 
-Writes to --output_dir: detections.json and ground_truth.json (ActivityNet format, seconds), metrics.json, tables/,
-raw_scores.npz of a model, and with --analysis an error analysis. docs/evaluation.md describes all of it.
+Writes to --output_dir (RUN/evaluation; RUN/evaluation-SUBSET of another subset than the run's test subset):
+detections.json and ground_truth.json (ActivityNet format, seconds), metrics.json, tables/, raw_scores.npz of a model,
+and with --analysis an error analysis. An earlier evaluation there is replaced. docs/evaluation.md describes all of it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from typing import Any
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
+from tc3net.common.names import counted
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import (
     DEFAULT_PROTOCOL,
     PROTOCOLS,
+    Matches,
     Protocol,
     analyse,
     average_recall,
@@ -39,13 +41,15 @@ from tc3net.intervals.columns import AnnotatedVideos
 from tc3net.intervals.from_dataset import read_annotated_videos
 from tc3net.results.assessment import assess_scored, check_protocols, segment_grid
 from tc3net.results.comparison import compare_scored, load_pair, write_comparison
-from tc3net.results.folder import DETECTIONS, RAW_SCORES, write_analysis, write_evaluation
+from tc3net.results.folder import DETECTIONS, RAW_SCORES, default_folder, write_analysis, write_evaluation
 from tc3net.results.plausibility import implausible
+from tc3net.results.replacement import check_raw_scores, replacing
 from tc3net.results.sources import Scored, background_blanked, chosen_only, from_detections, from_scores
 from tc3net.results.video_lists import VideoChoice
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
 from tc3net.runs.scoring import open_run
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 _USUAL_RESAMPLES = 1000
@@ -73,7 +77,10 @@ def register_flags() -> None:
     flags.DEFINE_float("confidence", 0.95, "What fraction of the resamples an interval covers.")
     flags.DEFINE_bool("analysis", False, "Also write an error analysis: types of false positives, missed instances.")
     flags.DEFINE_string(
-        "output_dir", None, "Where results go; default: RUN/evaluation, the folder of --scores, or beside --detections."
+        "output_dir",
+        None,
+        "Where results go; default: RUN/evaluation (RUN/evaluation-SUBSET for another subset than the run's test "
+        "subset), the folder of --scores, or beside --detections.",
     )
     flags.DEFINE_bool(
         "keep_streams", False, "Keep the T-CAMs of rgb and flow in raw_scores.npz, for their weights: 3 times the size."
@@ -95,7 +102,7 @@ def _score_run(config: DetectionConfig) -> tuple[RawScores, str]:
         )
     run = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
     split = run.open_split(FLAGS.dataset_dir, FLAGS.subset)
-    print(f"{split.num_videos} videos of subset {FLAGS.subset}, checkpoint {run.source}", flush=True)
+    print(f"{counted(split.num_videos, 'video')} of subset {FLAGS.subset}, checkpoint {run.source}", flush=True)
     if FLAGS.checkpoint == "best":
         print(f"Note: the best checkpoint was selected by {run.info.training.selected_by}.")
     return run.score(split, keep_streams=FLAGS.keep_streams or config.needs_streams), run.source
@@ -124,15 +131,18 @@ def _scored() -> tuple[Scored, Path, dict[str, Any]]:
         output_dir = Path(FLAGS.output_dir or source.with_name(f"{source.stem}_evaluation"))
         if (output_dir / DETECTIONS).resolve() == source.resolve():
             raise UserError(f"Results would overwrite {source}. Choose another --output_dir.")
+        check_raw_scores(output_dir, None)
         return from_detections(source, _ground_truth()), output_dir, {"source": str(source)}
     config = _detection_config()
     if FLAGS.scores:
         scores, origin = load_scores(FLAGS.scores), FLAGS.scores
         output_dir = Path(FLAGS.output_dir or Path(FLAGS.scores).parent)
+        check_raw_scores(output_dir, FLAGS.scores)
     else:
         scores, origin = _score_run(config)
-        output_dir = Path(FLAGS.output_dir or Path(FLAGS.run_dir) / "evaluation")
-        save_scores(output_dir / RAW_SCORES, scores)
+        output_dir = Path(
+            FLAGS.output_dir or default_folder(FLAGS.run_dir, FLAGS.subset, load_run(FLAGS.run_dir).test_subset)
+        )
     return from_scores(origin, scores, config), output_dir, {"source": origin, "detection": vars(config)}
 
 
@@ -166,29 +176,47 @@ def _own(protocol: Protocol, tiou: float) -> float:
 def _evaluate(protocols: Sequence[Protocol]) -> None:
     """Scores, writes, prints."""
     scored, output_dir, facts = _scored()
+    every_score = scored.scores
     scored = chosen_only(scored, from_flags(VideoChoice))
     if FLAGS.test_set_meta:
         scored = background_blanked(scored, FLAGS.test_set_meta)
     annotated = scored.annotated
+    has_times = bool(len(annotated.truth))
+    if not has_times and scored.videos is not None:
+        print("Note: no instances with times are annotated in these videos; their classes alone are evaluated.")
+        protocols = ()
+    under = f" under {', '.join(protocol.name for protocol in protocols)}" if protocols else ""
+    resamples = f", {FLAGS.bootstrap} resamples of the videos" if under and FLAGS.bootstrap else ""
+    print(f"Evaluating {len(scored.detections)} detections{under}{resamples}", flush=True)
     assessment = assess_scored(
         scored, protocols, resamples=FLAGS.bootstrap, seed=FLAGS.bootstrap_seed, confidence=FLAGS.confidence
     )
-    recall, doubts = average_recall(annotated.truth, scored.detections), implausible(scored, assessment)
+    recall = average_recall(annotated.truth, scored.detections) if has_times else None
+    subset = (scored.scores.subset if scored.scores is not None else "") or FLAGS.subset
+    doubts = implausible(scored, assessment)
     facts = {**facts, "implausible": list(doubts), "versions": versions()}
-    write_evaluation(output_dir, scored, assessment, recall, FLAGS.subset, facts)
     print("\n".join(["", annotated.dataset, *annotated.notes, *(f"{scored.name}: {note}" for note in scored.notes)]))
     rounding = [protocol.name for protocol in protocols if protocol.needs_grid]
     if rounding and not annotated.time_bases:
         print(f"{', '.join(rounding)}: grid of {segment_grid(annotated)} assumed; the annotations do not tell it")
-    print(f"\n{assessment.table()}\n\n{proposals_line(recall)}")
-    print("".join(f"\nImplausible: {doubt}." for doubt in doubts), end="\n" if doubts else "")
-    if FLAGS.analysis:
-        analyses = [analyse(matches, annotated.truth, annotated.duration_s) for matches in assessment.matches]
-        write_analysis(output_dir / "analysis", analyses, annotated.dataset)
-        for errors in (analysis.errors for analysis in analyses):
-            main = find_protocol(errors.protocol).main_row(errors.tious)
-            print(f"\n{error_table(errors, [errors.tious[main]]).text()}")
+    print(f"\n{assessment.table()}" + (f"\n\n{proposals_line(recall)}" if recall else ""), flush=True)
+    print("".join(f"\nImplausible: {doubt}." for doubt in doubts), end="\n" if doubts else "", flush=True)
+    with replacing(output_dir) as folder:
+        if every_score is not None and not FLAGS.scores:
+            save_scores(folder / RAW_SCORES, every_score)  # of all videos, so that others can be chosen from them
+        write_evaluation(folder, scored, assessment, recall, subset, facts)
+        if FLAGS.analysis and assessment.matches:
+            _analyse(assessment.matches, annotated, folder / "analysis")
     print(f"\nWritten to {output_dir}")
+
+
+def _analyse(matches: Sequence[Matches], annotated: AnnotatedVideos, folder: Path) -> None:
+    """The error analysis, written and printed."""
+    analyses = [analyse(each, annotated.truth, annotated.duration_s) for each in matches]
+    write_analysis(folder, analyses, annotated.dataset)
+    for errors in (analysis.errors for analysis in analyses):
+        main = find_protocol(errors.protocol).main_row(errors.tious)
+        print(f"\n{error_table(errors, [errors.tious[main]]).text()}")
 
 
 def _compare(protocols: Sequence[Protocol]) -> None:

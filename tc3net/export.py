@@ -22,7 +22,6 @@ import keras
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig
@@ -33,6 +32,7 @@ from tc3net.runs.scoring import open_run
 from tc3net.saved_model.deployment import write_deployment
 from tc3net.saved_model.signatures import Batching, Service
 from tc3net.saved_model.warmup import write_warmup
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 

@@ -24,10 +24,10 @@ from pathlib import Path
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.interruption import Interruptions
+from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.inference.new_videos import score_features
@@ -44,6 +44,7 @@ from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
 from tc3net.runs.scoring import DatasetChoice, Scoring, open_run
+from tc3net.terminal.command import run_main
 from tc3net.visualization.curves import CurveSource, video_tracks
 from tc3net.visualization.timeline import plot_timeline
 
@@ -130,7 +131,7 @@ def predict_dataset(output_dir: Path) -> None:
     opened = Scoring(FLAGS.run_dir, from_flags(CheckpointChoice), from_flags(DatasetChoice), config).open()
     path = run_task(opened.scorer, opened.split, config, task, output_dir)
     count = opened.split.num_videos
-    print(f"Written: {path}, {len(task.videos(count))} of {count} videos")
+    print(f"Written: {path}, {len(task.videos(count))} of {counted(count, 'video')}")
 
 
 def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path) -> None:
@@ -152,7 +153,9 @@ def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output
                 f"{found.label:24s} {found.start_s:8.2f} s to {found.end_s:8.2f} s   score {found.score:.3f}",
                 flush=True,
             )
-    print(f"\n{detector.segments} segments; written to {output_dir / 'detections.jsonl'}")
+    print(f"\n{counted(detector.segments, 'segment')}; written to {output_dir / 'detections.jsonl'}")
+    if interruptions.received is not None:
+        raise SystemExit(128 + interruptions.received)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -197,7 +200,7 @@ def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_
     for video, video_id in enumerate(scores.video_ids):
         draw_video(output_dir / f"{video_id}.png", source, video, detections, annotated.get(video_id))
         best = [i for i in (-detections.score).argsort(kind="stable") if detections.video[i] == video]
-        print(f"\n{video_id}: {len(best)} detections in {scores.duration_s[video]:.1f} s")
+        print(f"\n{video_id}: {counted(len(best), 'detection')} in {scores.duration_s[video]:.1f} s")
         for i in best[:5]:
             print(
                 f"  {run.classes[detections.label[i]]:24s} {detections.start_s[i]:8.2f} s to "

@@ -21,7 +21,6 @@ from absl import flags
 
 from tc3net.common import config as config_module
 from tc3net.common.beam_support import define_beam_flag, import_beam, pipeline_options, read_outcomes
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.extensions import loaded_extensions
@@ -29,6 +28,7 @@ from tc3net.detection import DetectionConfig
 from tc3net.prediction.tasks import Task
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.scoring import DatasetChoice, Scoring
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 

@@ -8,6 +8,7 @@ command again resumes an interrupted run.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,17 +18,20 @@ import tensorflow as tf
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
+from tc3net.common.names import counted
 from tc3net.data.holdout import divide
 from tc3net.data.sampling import check_divisible
-from tc3net.data.split import open_split
+from tc3net.data.split import Split, open_split
 from tc3net.evaluation import DEFAULT_PROTOCOL
 from tc3net.losses.objective import ADDED
 from tc3net.model.heads import HEADS
-from tc3net.runs.folder import claim_run_dir
+from tc3net.runs.description import RunInfo
+from tc3net.runs.folder import check_run_dir, claim_run_dir
+from tc3net.runs.lock import training_lock
+from tc3net.terminal.command import run_main
 from tc3net.training.host_memory import keep_freed_memory
 from tc3net.training.settings import CONFIGS, Settings
 from tc3net.training.strategies import is_chief, make_strategy
@@ -131,30 +135,58 @@ def main(argv: Sequence[str]) -> None:
     if settings.trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(settings.trainer.strategy)
-    replicas, chief = strategy.num_replicas_in_sync, is_chief(strategy)
-    check_divisible(settings.inputs.batch_size, replicas)
+    chief = is_chief(strategy)
+    check_divisible(settings.inputs.batch_size, strategy.num_replicas_in_sync)
     held_out = None
     if settings.selection.holdout_fraction:
         split, held_out = divide(split, settings.selection.holdout_fraction, settings.inputs.seed)
     run = settings.describe(manifest)
-    if chief:
-        claim_run_dir(FLAGS.run_dir, run)
-        with atomic_path(Path(FLAGS.run_dir) / "flags.cfg") as path:
-            path.write_text(replayable_flags(), encoding="utf-8")
+    with contextlib.ExitStack() as held:
+        if chief:
+            check_run_dir(FLAGS.run_dir, run)  # before the lock leaves a file there
+            held.enter_context(training_lock(FLAGS.run_dir))
+            claim_run_dir(FLAGS.run_dir, run)
+            with atomic_path(Path(FLAGS.run_dir) / "flags.cfg") as path:
+                path.write_text(replayable_flags(), encoding="utf-8")
+        stopped_by = train(settings, run, strategy, split, test_split, held_out)
+    if stopped_by is not None:
+        raise SystemExit(128 + stopped_by)
 
+
+def train(
+    settings: Settings,
+    run: RunInfo,
+    strategy: tf.distribute.Strategy,
+    split: Split,
+    test: Split | None,
+    held_out: Split | None,
+) -> signal.Signals | None:
+    """Trains in the claimed run folder.
+
+    Args:
+        settings, run: the flags, and the run's description.
+        strategy: of the devices.
+        split: training videos.
+        test: test subset, if it is watched.
+        held_out: held-out training videos, if there are any.
+
+    Returns:
+        The signal that ended it early, see `Trainer.train`.
+    """
+    manifest, chief = split.manifest, is_chief(strategy)
     with strategy.scope():
         model = settings.make_model(manifest)
     selection, selected_by = settings.selected_by(manifest)
     evaluate = None
     if selection:
         evaluate = Validation(
-            model, settings.detection, settings.protocols, test=test_split, held_out=held_out, selection=selection
+            model, settings.detection, settings.protocols, test=test, held_out=held_out, selection=selection
         )
     if chief:
         print(
-            f"{manifest.title}: {split.num_videos} training videos"
-            f"{f' and {held_out.num_videos} held out' if held_out else ''}, {len(manifest.classes)} classes, "
-            f"{manifest.feature_dim} features per stream, {replicas} device(s)",
+            f"{manifest.title}: {counted(split.num_videos, 'training video')}"
+            f"{f' and {held_out.num_videos} held out' if held_out else ''}, {counted(len(manifest.classes), 'class')}, "
+            f"{manifest.feature_dim} features per stream, {strategy.num_replicas_in_sync} device(s)",
             flush=True,
         )
     observers = []
@@ -165,8 +197,7 @@ def main(argv: Sequence[str]) -> None:
     stopped_by = trainer.train(split, settings.inputs)
     if chief:
         print_last_words(trainer.step, stopped_by, selected_by)
-    if stopped_by is not None:
-        raise SystemExit(128 + stopped_by)
+    return stopped_by
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from dataclasses import fields
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
+from tc3net.common.names import counted
 from tc3net.data.split import Split
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import DEFAULT_PROTOCOL
@@ -29,6 +29,7 @@ from tc3net.inference.raw_scores import RawScores, load_scores
 from tc3net.results.assessment import check_protocols
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.scoring import OpenedRun, open_run
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 
@@ -81,7 +82,7 @@ def score_run(guarded: str) -> RawScores:
         check_subset(FLAGS.subset, guarded, FLAGS.dataset_dir)
     run = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
     split = split_to_tune_on(run)
-    print(f"{split.num_videos} videos of subset {split.subset}, checkpoint {run.source}", flush=True)
+    print(f"{counted(split.num_videos, 'video')} of subset {split.subset}, checkpoint {run.source}", flush=True)
     return run.score(split, keep_streams=True)
 
 
@@ -113,7 +114,7 @@ def main(argv: Sequence[str]) -> None:
         print("Note: the raw scores hold no T-CAMs of the streams (--keep_streams); their weights stay as they are.")
     axes = open_axes(fixed, streams)
     objective = Objective(files, FLAGS.protocol, FLAGS.objective)
-    source = ", ".join(f"{len(part.ground_truth.video_ids)} videos of {part.dataset}" for part in files)
+    source = ", ".join(f"{counted(len(part.ground_truth.video_ids), 'video')} of {part.dataset}" for part in files)
     print(f"Tuning on {source}: {', '.join(axes)}")
     facts = SearchFacts(source, FLAGS.protocol, FLAGS.objective, FLAGS.seed, fixed)
     best, trials = search(objective, base, axes, FLAGS.budget, FLAGS.seed, facts.report)

@@ -19,8 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # The packages in the order of the data; what lies flat beside them are commands, which come last and import anything.
 ROOMS = {
     "tc3net": (
-        "common", "ops", "data", "intervals", "losses", "optimization", "model", "inference", "detection", "evaluation",
-        "visualization", "runs", "results", "training", "prediction", "saved_model", "experiments", "report", "serving",
+        "common", "terminal", "ops", "data", "intervals", "losses", "optimization", "model", "inference", "detection",
+        "evaluation", "visualization", "runs", "results", "training", "prediction", "saved_model", "experiments",
+        "report", "serving",
     ),
     "data_prep": (
         "pickles", "output", "annotations", "features", "inputs", "extraction", "checks", "simulation", "inspection",
@@ -38,13 +39,18 @@ COMMANDS = {
 SHARED = {
     "tc3net",
     "tc3net.common.beam_support",
-    "tc3net.common.command",
+    "tc3net.terminal.command",
     "tc3net.common.errors",
     "tc3net.common.extensions",
     "tc3net.common.files",
+    "tc3net.common.names",
+    "tc3net.terminal.interrupt",
+    "tc3net.terminal.progress",
     "tc3net.data.timebase",
     "tc3net.data.schema",
+    "tc3net.data.subset_names",
     "tc3net.intervals.activitynet_json",
+    "tc3net.intervals.json_values",
 }
 
 MAX_FILE_LINES = 330
@@ -200,7 +206,7 @@ def test_data_prep_uses_only_the_shared_modules_of_tc3net() -> None:
 
 
 # What runs every command: it reads absl's own `--verbosity`, and defines `--extensions`.
-RUNS_COMMANDS = {"tc3net.common.command", "tc3net.common.extensions"}
+RUNS_COMMANDS = {"tc3net.terminal.command", "tc3net.common.extensions"}
 
 
 def allowed_flags(name: str) -> set[int]:

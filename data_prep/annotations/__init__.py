@@ -16,6 +16,7 @@ from data_prep.annotations.records import (
     read_class_file,
     read_class_list,
 )
+from data_prep.annotations.tidy import choose_subsets
 
 __all__ = [
     "AnnotationFormat",
@@ -25,6 +26,7 @@ __all__ = [
     "add_format",
     "beginning_of",
     "checked_classes",
+    "choose_subsets",
     "format_names",
     "read_annotations",
     "read_class_file",

@@ -17,7 +17,16 @@ from data_prep.annotations.records import (
     beginning_of,
     checked_classes,
 )
-from tc3net.intervals.activitynet_json import VideoEntry, annotations_file, names, read_annotations_file, video_entry
+from tc3net.common.errors import Mistakes
+from tc3net.intervals.activitynet_json import (
+    Interval,
+    Labelled,
+    VideoEntry,
+    annotations_file,
+    read_annotations_file,
+    video_entry,
+)
+from tc3net.intervals.json_values import names
 
 
 def read_activitynet_json(path: str | Path) -> AnnotationSet:
@@ -25,28 +34,55 @@ def read_activitynet_json(path: str | Path) -> AnnotationSet:
 
     A video has unknown instances when it has no "annotations" entry, or an empty one in the subset "testing"
     (ActivityNet withholds the annotations of that subset). Elsewhere an empty list says that nothing occurs in the
-    video.
+    video. A video without "duration" has an unknown one.
 
     Args:
         path: the file.
 
     Raises:
-        UserError: the file is absent, is not JSON, or an entry is missing or has the wrong form.
+        UserError: the file is absent, is not JSON, or entries are missing or have the wrong form; says all of them.
     """
     # A repeated video, and times that cannot be, are reported by the validation with the other problems of a video.
     head, entries = read_annotations_file(path, judged_later=True)
-    videos = tuple(map(_video, entries))
+    mistakes = Mistakes(path)
+    videos = []
+    for entry in entries:
+        with mistakes.gathered():
+            videos.append(_video(entry))
+    mistakes.raise_if_any()
     if "classes" in head:
         classes = names(head["classes"], f'{path}: "classes"')
     else:
         classes = tuple(sorted(frozenset().union(*(video.present for video in videos))))
-    return AnnotationSet(checked_classes(classes, path), videos)
+    return AnnotationSet(
+        checked_classes(classes, path),
+        tuple(videos),
+        without_duration=frozenset(entry.video_id for entry in entries if entry.raw.get("duration") is None),
+        classes_listed="classes" in head,
+    )
 
 
 def _video(entry: VideoEntry) -> VideoRecord:
-    subset, duration_s = entry.subset(), entry.duration_s()
-    instances = tuple(Instance(start_s, end_s, label) for label, start_s, end_s in entry.instances())
-    ambiguous, labels = entry.ambiguous(), entry.labels()
+    mistakes = Mistakes(entry.where)
+    subset, duration_s = "", math.nan
+    fps: float | None = None
+    found: tuple[Labelled, ...] = ()
+    ambiguous: tuple[Interval, ...] = ()
+    labels: tuple[str, ...] | None = None
+    with mistakes.gathered():
+        subset = entry.subset()
+    with mistakes.gathered():
+        duration_s = math.nan if entry.raw.get("duration") is None else entry.duration_s()
+    with mistakes.gathered():
+        fps = entry.fps()
+    with mistakes.gathered():
+        found = entry.instances()
+    with mistakes.gathered():
+        ambiguous = entry.ambiguous()
+    with mistakes.gathered():
+        labels = entry.labels()
+    mistakes.raise_if_any()
+    instances = tuple(Instance(start_s, end_s, label) for label, start_s, end_s in found)
     return VideoRecord(
         video_id=entry.video_id,
         subset=subset,
@@ -55,6 +91,7 @@ def _video(entry: VideoEntry) -> VideoRecord:
         instances=instances,
         instances_known=entry.instances_known(),
         ambiguous=ambiguous,
+        fps=fps,
     )
 
 
@@ -75,6 +112,7 @@ def activitynet_dict(annotations: AnnotationSet, version: str, *, with_labels: b
             labels=video.labels if with_labels and video.labels else None,
             instances=[(i.label, i.start_s, i.end_s) for i in video.instances] if video.instances_known else None,
             ambiguous=video.ambiguous,
+            fps=video.fps,
         )
         for video in annotations.videos
     }

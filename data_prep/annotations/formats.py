@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from data_prep.annotations.activitynet_json import ACTIVITYNET_JSON
 from data_prep.annotations.instance_csv import INSTANCE_CSV
-from data_prep.annotations.records import AnnotationFormat, AnnotationSet, read_beginning, read_class_list
+from data_prep.annotations.records import AnnotationFormat, AnnotationSet, read_beginning
 from data_prep.annotations.thumos_text import THUMOS_TEXT
+from data_prep.annotations.tidy import tidied
 from data_prep.annotations.video_csv import VIDEO_CSV
 from data_prep.annotations.wtalc_folder import WTALC_FOLDER
 from tc3net.common.errors import UserError
@@ -54,14 +54,13 @@ def read_annotations(
         path: the folder or file.
         annotation_format: one of `format_names`.
         subset: subset of all videos, for formats that leave it open.
-        class_list: file with the class names in place of the annotations' own.
+        class_list: file with the class names in the order of their ids, in place of the annotations' own.
 
     Returns:
         The annotations and the format in words, with what had to be assumed.
 
     Raises:
-        UserError: nothing at the path, the format is not clear, or it refuses the files; no classes; or a damaged class
-            list.
+        UserError: nothing at the path, the format is not clear, or it refuses the files; see also `tidied`.
     """
     path = Path(path)
     if annotation_format not in format_names():
@@ -79,14 +78,7 @@ def read_annotations(
             f"{path}: --subset={subset} found, but {chosen.words} says itself which subset a video is in; expected the "
             f"flag only with formats that may leave it open ({open_ones}). Drop it."
         )
-    annotations = chosen.read(path, subset)
-    if class_list is not None:
-        annotations = replace(annotations, classes=read_class_list(class_list))
-    if not annotations.classes:
-        raise UserError(
-            f"{path}: no classes found, since no video has a label; expected at least one. Add labels, or name the "
-            "classes with --class_list=FILE, a name per line."
-        )
+    annotations = tidied(chosen.read(path, subset), path, class_list)
     return annotations, ", ".join([chosen.words, *annotations.notes])
 
 
@@ -130,7 +122,7 @@ def _found_instead(path: Path, expected: str) -> str:
         begins = read_beginning(path)
     except OSError as error:
         return f"cannot be read ({error.strerror}); expected {expected}. {_CHECK}"
-    except UnicodeDecodeError:
+    except UnicodeError:
         return f"not UTF-8 text; expected {expected}. Spreadsheets export tables as CSV, encoding UTF-8."
     first_line = begins.lstrip().partition("\n")[0]
     return f"begins with {first_line[:40]!r}; expected {expected}. {_CHECK}"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data_prep.annotations.columns import columns_of, without_names
 from data_prep.annotations.records import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
-from data_prep.annotations.tables import Row, columns_of, read_table
-from data_prep.annotations.video_groups import VideoGroup, group_by_video, subset_note, without_duration
-from tc3net.common.errors import UserError
+from data_prep.annotations.tables import Row, read_table
+from data_prep.annotations.video_groups import VideoGroup, group_by_video, table_notes, without_duration
+from tc3net.common.errors import Mistakes, UserError
 
 REQUIRED = ("video", "start_s", "end_s", "class")
 OPTIONAL = ("subset", "duration_s")
@@ -31,18 +32,23 @@ def read_instance_csv(path: str | Path, subset: str | None = None) -> Annotation
     """
     table = read_table(path, REQUIRED, OPTIONAL)
     groups = group_by_video(table, path, subset)
-    videos = tuple(_record(group) for group in groups)
+    videos = tuple(_record(group, table.mistakes) for group in groups)
+    table.mistakes.raise_if_any()
     classes = sorted({row.cells["class"] for row in table.rows if row.cells["class"]})
     return AnnotationSet(
         checked_classes(classes, path),
         videos,
         without_duration(groups),
-        subset_note(table, subset),
+        table_notes(table, subset),
     )
 
 
-def _record(group: VideoGroup) -> VideoRecord:
-    instances = tuple(instance for row in group.rows for instance in [_instance(row)] if instance is not None)
+def _record(group: VideoGroup, mistakes: Mistakes) -> VideoRecord:
+    found = []
+    for row in group.rows:
+        with mistakes.gathered():
+            found.append(_instance(row))
+    instances = tuple(instance for instance in found if instance is not None)
     labels = tuple(dict.fromkeys(row.cells["class"] for row in group.rows if row.cells["class"]))
     return VideoRecord(
         video_id=group.video_id,
@@ -55,7 +61,7 @@ def _record(group: VideoGroup) -> VideoRecord:
 
 
 def _instance(row: Row) -> Instance | None:
-    start_s, end_s = row.number("start_s"), row.number("end_s")
+    start_s, end_s = row.seconds("start_s"), row.seconds("end_s")
     if start_s is None and end_s is None:
         return None
     if start_s is None or end_s is None:
@@ -79,4 +85,5 @@ INSTANCE_CSV = AnnotationFormat(
     recognises=_is_instance_csv,
     read=read_instance_csv,
     takes_subset=True,
+    near_miss=without_names,
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.pickles.arrays import as_text, load_array
 from tc3net.common.errors import UserError
+from tc3net.common.files import encoding_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class VideoRecord:
         instances_known: whether the video was annotated in time at all; then no instances means that none occur.
         ambiguous: (start_s, end_s) of the intervals in which detections are not scored.
         counts: explicit instance counts per class name, for formats that have them instead of instances.
+        fps: frames per second that the format tells; None where it does not.
     """
 
     video_id: str
@@ -42,6 +45,7 @@ class VideoRecord:
     instances_known: bool
     ambiguous: tuple[tuple[float, float], ...] = ()
     counts: Mapping[str, int] | None = None
+    fps: float | None = None
 
     @property
     def present(self) -> frozenset[str]:
@@ -59,12 +63,16 @@ class AnnotationSet:
         videos: the annotations.
         without_duration: ids of the videos whose duration the format does not tell.
         notes: what had to be assumed about the file, in words.
+        classes_listed: whether the classes are a list of their own, rather than those of the labels.
+        durations_of_features: ids of the videos whose duration is the length of their features, for want of another.
     """
 
     classes: tuple[str, ...]
     videos: tuple[VideoRecord, ...]
     without_duration: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    classes_listed: bool = field(default=False, compare=False)
+    durations_of_features: frozenset[str] = frozenset()
 
 
 def _never(path: Path) -> str:
@@ -103,13 +111,13 @@ _CHARACTERS_SEEN = 4096
 
 
 def read_beginning(path: Path) -> str:
-    """The first characters of a text file, UTF-8 with or without byte order mark.
+    """The first characters of a text file, UTF-8 with or without byte order mark, or UTF-16 with it.
 
     Raises:
         OSError: it cannot be read.
-        UnicodeDecodeError: it is not text.
+        UnicodeError: it is not text.
     """
-    with open(path, encoding="utf-8-sig") as file:
+    with open(path, encoding=encoding_of(path)) as file:
         return file.read(_CHARACTERS_SEEN)
 
 
@@ -117,12 +125,12 @@ def beginning_of(path: Path) -> str:
     """As `read_beginning`, for formats that look whether a file is theirs: "" where it is no text or cannot be read."""
     try:
         return read_beginning(path)
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeError):
         return ""
 
 
 def checked_classes(classes: Sequence[str], path: str | Path) -> tuple[str, ...]:
-    """The class list as a tuple.
+    """The class list as a tuple, without the blanks around the names.
 
     Args:
         classes: class names in the order of their ids.
@@ -131,12 +139,13 @@ def checked_classes(classes: Sequence[str], path: str | Path) -> tuple[str, ...]
     Raises:
         UserError: an empty name, or a name that occurs twice.
     """
-    names = tuple(classes)
-    if not all(name.strip() for name in names):
+    names = tuple(name.strip() for name in classes)
+    if not all(names):
         raise UserError(f"{path}: an empty class name found; expected a name for every class. Correct the class list.")
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, number in Counter(names).items() if number > 1)
     if repeated:
-        raise UserError(f"{path}: class {repeated[0]!r} is listed more than once; expected unique names. Remove one.")
+        listed = ", ".join(map(repr, repeated))
+        raise UserError(f"{path}: class {listed} is listed more than once; expected unique names. Remove one.")
     return names
 
 

@@ -12,11 +12,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from data_prep.annotations.records import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
-from tc3net.common.errors import UserError
+from tc3net.common.errors import Mistakes, UserError
+from tc3net.intervals.activitynet_json import AMBIGUOUS
 
 _FILE = re.compile(r"(?P<label>.+)_(?P<subset>val|test)\.txt")
 _SUBSETS = {"val": "validation", "test": "test"}
-_AMBIGUOUS = "Ambiguous"
 
 
 def class_files(folder: Path) -> dict[Path, tuple[str, str]]:
@@ -27,7 +27,7 @@ def class_files(folder: Path) -> dict[Path, tuple[str, str]]:
 
 def is_thumos_text(folder: Path) -> bool:
     """Whether the folder holds a class's file; W-TALC's folders hold Ambiguous_test.txt alone."""
-    return any(label != _AMBIGUOUS for label, _ in class_files(folder).values())
+    return any(label != AMBIGUOUS for label, _ in class_files(folder).values())
 
 
 def read_thumos_text(folder: str | Path) -> AnnotationSet:
@@ -42,7 +42,7 @@ def read_thumos_text(folder: str | Path) -> AnnotationSet:
         UserError: no class file is there, a line has the wrong form, or a video is in both subsets.
     """
     files = class_files(Path(folder))
-    classes = sorted({label for label, _ in files.values()} - {_AMBIGUOUS})
+    classes = sorted({label for label, _ in files.values()} - {AMBIGUOUS})
     if not classes:
         raise UserError(
             f"{folder}: no files such as BaseballPitch_val.txt or BaseballPitch_test.txt found; expected THUMOS14's, "
@@ -51,17 +51,19 @@ def read_thumos_text(folder: str | Path) -> AnnotationSet:
     subsets: dict[str, str] = {}
     instances: dict[str, list[Instance]] = defaultdict(list)
     ambiguous: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    mistakes = Mistakes(folder)
     for path, (label, subset) in files.items():
-        for where, video_id, start_s, end_s in _lines(path):
+        for where, video_id, start_s, end_s in _lines(path, mistakes):
             if subsets.setdefault(video_id, subset) != subset:
-                raise UserError(
+                mistakes.add(
                     f"{where}: video {video_id!r} is in {subset}, but also in {subsets[video_id]}; expected one of "
                     "them. Fetch the files again."
                 )
-            if label == _AMBIGUOUS:
+            if label == AMBIGUOUS:
                 ambiguous[video_id].append((start_s, end_s))
             else:
                 instances[video_id].append(Instance(start_s, end_s, label))
+    mistakes.raise_if_any()
     videos = tuple(
         VideoRecord(
             video_id=video_id,
@@ -77,7 +79,7 @@ def read_thumos_text(folder: str | Path) -> AnnotationSet:
     return AnnotationSet(checked_classes(classes, folder), videos, frozenset(subsets))
 
 
-def _lines(path: Path) -> list[tuple[str, str, float, float]]:
+def _lines(path: Path, mistakes: Mistakes) -> list[tuple[str, str, float, float]]:
     found = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -90,7 +92,8 @@ def _lines(path: Path) -> list[tuple[str, str, float, float]]:
         try:
             video_id, start_s, end_s = fields[0], *map(float, fields[1:])
         except ValueError:
-            raise UserError(f"{path}:{number}: found {line!r}; expected `video start end`. Correct the line.") from None
+            mistakes.add(f"{path}:{number}: found {line!r}; expected `video start end`. Correct the line.")
+            continue
         found.append((f"{path}:{number}", video_id, start_s, end_s))
     return found
 

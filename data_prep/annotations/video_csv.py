@@ -7,12 +7,14 @@ for a video do not occur in it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from data_prep.annotations.columns import columns_of
 from data_prep.annotations.records import AnnotationFormat, AnnotationSet, VideoRecord, checked_classes
-from data_prep.annotations.tables import Row, columns_of, read_table
-from data_prep.annotations.video_groups import VideoGroup, group_by_video, subset_note, without_duration
-from tc3net.common.errors import UserError
+from data_prep.annotations.tables import Row, read_table
+from data_prep.annotations.video_groups import VideoGroup, group_by_video, table_notes, without_duration
+from tc3net.common.errors import Mistakes, UserError
 
 REQUIRED = ("video", "class")
 OPTIONAL = ("count", "subset", "duration_s")
@@ -30,26 +32,22 @@ def read_video_csv(path: str | Path, subset: str | None = None) -> AnnotationSet
     """
     table = read_table(path, REQUIRED, OPTIONAL)
     groups = group_by_video(table, path, subset)
-    videos = tuple(_record(group) for group in groups)
+    videos = tuple(_record(group, table.mistakes) for group in groups)
+    table.mistakes.raise_if_any()
     classes = sorted({row.cells["class"] for row in table.rows if row.cells["class"]})
-    notes = subset_note(table, subset) + (() if "count" in table.columns else ("no column count: counts unknown",))
+    notes = table_notes(table, subset) + (() if "count" in table.columns else ("no column count: counts unknown",))
     return AnnotationSet(checked_classes(classes, path), videos, without_duration(groups), notes)
 
 
-def _record(group: VideoGroup) -> VideoRecord:
+def _record(group: VideoGroup, mistakes: Mistakes) -> VideoRecord:
     counts: dict[str, int | None] = {}
     lines: dict[str, Row] = {}
     for row in group.rows:
-        name, count = row.cells["class"], row.whole("count")
-        if not name and count is None:
-            continue
-        row.required("class")
-        if name in lines:
-            raise UserError(
-                f"{row.where}: class {name!r} of video {group.video_id!r} is also in {lines[name].where}; expected one "
-                "line with its count. Merge the lines."
-            )
-        counts[name], lines[name] = count, row
+        with mistakes.gathered():
+            name, count = row.cells["class"], row.whole("count")
+            if name or count is not None:
+                _check_name(row, group.video_id, lines)
+                counts[name], lines[name] = count, row
     return VideoRecord(
         video_id=group.video_id,
         subset=group.subset,
@@ -59,6 +57,15 @@ def _record(group: VideoGroup) -> VideoRecord:
         instances_known=False,
         counts={name: count for name, count in counts.items() if count is not None},
     )
+
+
+def _check_name(row: Row, video_id: str, lines: Mapping[str, Row]) -> None:
+    name = row.required("class")
+    if name in lines:
+        raise UserError(
+            f"{row.where}: class {name!r} of video {video_id!r} is also in {lines[name].where}; expected one line with "
+            "its count. Merge the lines."
+        )
 
 
 def _is_video_csv(path: Path) -> bool:

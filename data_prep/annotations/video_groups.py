@@ -31,32 +31,39 @@ def group_by_video(table: Table, path: str | Path, subset: str | None) -> tuple[
         path: the file, for messages.
         subset: subset of all videos when there is no such column; None: `DEFAULT_SUBSET`.
 
+    Lines without a video, and videos whose lines contradict each other or lack a subset, are among the table's
+    mistakes.
+
     Raises:
-        UserError: lines of a video contradict each other, a subset is missing, or there is both a column and `subset`.
+        UserError: no line, or both a column and `subset`.
     """
     if "subset" in table.columns and subset is not None:
         raise UserError(
             f"{path}: a column subset and --subset={subset} found; expected one of them. Drop the flag or the column."
         )
     if not table.rows:
+        table.mistakes.raise_if_any()
         raise UserError(f"{path}: no lines below the header found; expected at least one video. Add some.")
     groups: dict[str, list[Row]] = {}
     for row in table.rows:
-        groups.setdefault(row.required("video"), []).append(row)
-    return tuple(
-        VideoGroup(
-            video_id,
-            _subset(rows) if "subset" in table.columns else subset or DEFAULT_SUBSET,
-            _duration_s(rows),
-            tuple(rows),
-        )
-        for video_id, rows in groups.items()
-    )
+        with table.mistakes.gathered():
+            groups.setdefault(row.required("video"), []).append(row)
+    found = []
+    for video_id, rows in groups.items():
+        of_video, duration_s = subset or DEFAULT_SUBSET, math.nan
+        if "subset" in table.columns:
+            with table.mistakes.gathered():
+                of_video = _subset(rows)
+        with table.mistakes.gathered():
+            duration_s = _duration_s(rows)
+        found.append(VideoGroup(video_id, of_video, duration_s, tuple(rows)))
+    return tuple(found)
 
 
-def subset_note(table: Table, subset: str | None) -> tuple[str, ...]:
-    """Says which subset all videos are in, when the file does not."""
-    return () if "subset" in table.columns else (f"all videos in subset {subset or DEFAULT_SUBSET!r}",)
+def table_notes(table: Table, subset: str | None) -> tuple[str, ...]:
+    """What had to be assumed about a table, and which subset all videos are in, when the file does not say it."""
+    in_one = () if "subset" in table.columns else (f"all videos in subset {subset or DEFAULT_SUBSET!r}",)
+    return (*table.notes, *in_one)
 
 
 def without_duration(groups: Sequence[VideoGroup]) -> frozenset[str]:
@@ -74,7 +81,7 @@ def _subset(rows: Sequence[Row]) -> str:
 
 
 def _duration_s(rows: Sequence[Row]) -> float:
-    known = [(row, value) for row in rows for value in [row.number("duration_s")] if value is not None]
+    known = [(row, value) for row in rows for value in [row.seconds("duration_s")] if value is not None]
     for row, value in known:
         if value != known[0][1]:
             _require_same(row, known[0][0], "duration_s")

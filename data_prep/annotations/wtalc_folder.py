@@ -16,7 +16,8 @@ import numpy as np
 
 from data_prep.annotations.records import AnnotationFormat, AnnotationSet, Instance, VideoRecord, checked_classes
 from data_prep.pickles.arrays import as_text, load_array
-from tc3net.common.errors import UserError
+from tc3net.common.errors import Mistakes, UserError
+from tc3net.common.names import counted
 
 AMBIGUOUS_FILE = "Ambiguous_test.txt"
 _ROW_FILES = ("videoname", "subset", "duration", "labels_all", "segments", "labels")
@@ -46,15 +47,18 @@ def read_wtalc_folder(folder: str | Path) -> AnnotationSet:
                 f"{folder / name}.npy: shape {list(column.shape)} found; expected one row per video, [{num_videos}], "
                 "as in videoname.npy. The files belong to different data sets: fetch the folder again."
             )
-    ids = [as_text(value, f"{folder}/videoname.npy") for value in columns["videoname"]]
+    ids = [as_text(value, f"{folder}/videoname.npy").strip() for value in columns["videoname"]]
     ambiguous = _read_ambiguous(folder / AMBIGUOUS_FILE, frozenset(ids))
-    videos = tuple(
-        _video({name: column[row] for name, column in columns.items()}, f"{folder}: video {video_id!r}", ambiguous)
-        for row, video_id in enumerate(ids)
-    )
+    mistakes = Mistakes(folder)
+    videos = []
+    for row, video_id in enumerate(ids):
+        with mistakes.gathered():
+            of_video = {name: column[row] for name, column in columns.items()}
+            videos.append(_video(of_video, f"{folder}: video {video_id!r}", ambiguous))
+    mistakes.raise_if_any()
     class_file = folder / "classlist.npy"
     classes = [as_text(value, str(class_file)) for value in load_array(class_file).ravel()]
-    return AnnotationSet(checked_classes(classes, class_file), videos)
+    return AnnotationSet(checked_classes(classes, class_file), tuple(videos), classes_listed=True)
 
 
 def _durations(values: np.ndarray, folder: Path) -> np.ndarray:
@@ -66,18 +70,18 @@ def _durations(values: np.ndarray, folder: Path) -> np.ndarray:
 
 
 def _video(row: dict[str, Any], where: str, ambiguous: dict[str, list[tuple[float, float]]]) -> VideoRecord:
-    video_id = as_text(row["videoname"], where)
+    video_id = as_text(row["videoname"], where).strip()
     segments = _items(row["segments"], f"{where}: segments")
     names = _texts(row["labels"], f"{where}: labels")
     if len(segments) != len(names):
         raise UserError(
-            f"{where}: {len(segments)} segments but {len(names)} segment labels found; expected as many of each. "
-            "Correct segments.npy or labels.npy."
+            f"{where}: {counted(len(segments), 'segment')} but {counted(len(names), 'segment label')} found; expected "
+            "as many of each. Correct segments.npy or labels.npy."
         )
     intervals = [_interval(segment, f"{where}: segment {index}") for index, segment in enumerate(segments)]
     return VideoRecord(
         video_id=video_id,
-        subset=as_text(row["subset"], where),
+        subset=as_text(row["subset"], where).strip(),
         duration_s=float(row["duration"]),
         labels=tuple(dict.fromkeys(_texts(row["labels_all"], f"{where}: labels_all"))),
         instances=tuple(Instance(start_s, end_s, name) for (start_s, end_s), name in zip(intervals, names)),
@@ -93,7 +97,7 @@ def _items(value: Any, where: str) -> list[Any]:
 
 
 def _texts(value: Any, where: str) -> list[str]:
-    return [as_text(item, where) for item in _items(value, where)]
+    return [as_text(item, where).strip() for item in _items(value, where)]
 
 
 def _interval(value: Any, where: str) -> tuple[float, float]:
@@ -118,8 +122,8 @@ def _read_ambiguous(path: Path, video_ids: Iterable[str]) -> dict[str, list[tupl
         intervals.setdefault(fields[0], []).append(_interval(fields[1:], f"{path}:{number}"))
     if intervals and not intervals.keys() & set(video_ids):
         raise UserError(
-            f"{path}: none of its {len(intervals)} videos is in videoname.npy; expected names of this data set's test "
-            "videos. Use the file that belongs to this folder, or remove it."
+            f"{path}: none of its {counted(len(intervals), 'video')} is in videoname.npy; expected names of this "
+            "data set's test videos. Use the file that belongs to this folder, or remove it."
         )
     return intervals
 

@@ -1,8 +1,7 @@
-"""How many instances of a class a video holds, and where a video ends."""
+"""How many instances of a class a video holds."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 from data_prep.annotations import VideoRecord
@@ -12,13 +11,13 @@ def count_instances(record: VideoRecord, counted_classes: frozenset[str], end_s:
     """The instance counts that are known, per class that occurs.
 
     Explicit counts are taken as they are. Otherwise the instances are counted: exact duplicates once, and not at all
-    instances of zero length or that start after the end of the video. These are slips of an annotator, and an
-    inflated count would teach the model a number that cannot be seen.
+    instances of zero length or that start after the last feature row. These are slips of an annotator, or features
+    that do not cover the video, and an inflated count would teach the model a number that cannot be seen.
 
     Args:
         record: the annotation of one video.
         counted_classes: classes whose instances the data set annotates.
-        end_s: second at which the video ends.
+        end_s: second at which ends what can be seen (`data_prep.checks.spans.visible_end_s`).
 
     Returns:
         Class name -> count >= 1. A class of `record.present` that is missing here has an unknown count: it occurs,
@@ -32,19 +31,3 @@ def count_instances(record: VideoRecord, counted_classes: frozenset[str], end_s:
     else:
         counts = {}
     return {label: count for label, count in counts.items() if count > 0 and label in counted_classes}
-
-
-def video_end_s(record: VideoRecord, features_s: float | None) -> float:
-    """Second at which a video ends: the later of its stated duration and what its features cover.
-
-    Features that cover more than the stated duration show that the video goes on.
-
-    Args:
-        record: the annotation.
-        features_s: seconds that the features cover; None when they are not usable.
-
-    Returns:
-        Seconds; infinity when neither is known.
-    """
-    stated_s = record.duration_s if math.isfinite(record.duration_s) else 0.0
-    return max(stated_s, features_s or 0.0) or math.inf

@@ -7,25 +7,28 @@ Every video can be examined by itself (`examine_video`); what needs all of them 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, VideoRecord
-from data_prep.checks.counts import video_end_s
 from data_prep.checks.feature_facts import FeatureFacts, examine, same_features
+from data_prep.checks.plausible import implausible
 from data_prep.checks.rules import ERROR, Problem
 from data_prep.checks.similar_ids import difference, similar_ids
+from data_prep.checks.spans import is_interval, length_differs, video_end_s
 from data_prep.features import FeatureReader
 from data_prep.output.folders import is_safe_name
 from tc3net.common.errors import UserError
+from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.progress import progress_bar
 
-LENGTH_TOLERANCE_S = 2.0
-LENGTH_TOLERANCE = 0.05
+# What a spreadsheet writes where it took a name for a formula, or for a number of many digits.
+_DAMAGE = re.compile(r"#(N/[A-Z]+|[A-ZÄÖÜ]+(/0)?[!?])|[0-9](\.[0-9]+)?E\+[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Findings:
     """Everything that was found out about the videos of a data set.
 
     Attributes:
-        problems: in the order of the annotations, then features without annotation, then those about several videos.
+        problems: in the order of the annotations, then features without annotation, then those about several videos,
+            then those about the data set as a whole.
         feature_dim: D of one stream; 0 when no video has usable features.
         features: video id -> facts, for videos with usable features.
     """
@@ -76,7 +80,7 @@ def validate(
     available = set(with_features)
     results = {
         record.video_id: examine_video(record.video_id, reader, feature_dtype)
-        for record in tqdm(annotations.videos, desc="checking", unit="video")
+        for record in progress_bar(annotations.videos, "checking", "video")
         if record.video_id in available
     }
     return judge(annotations, with_features, results, time_bases, keep_late_instances=keep_late_instances)
@@ -128,15 +132,20 @@ def judge(
         if occurrences[video_id] > 1:
             message = f"the id occurs {occurrences[video_id]} times; expected once"
             problems.append(Problem(video_id, "duplicate_id", message))
-        stated = video_id not in annotations.without_duration
-        problems += check_record(record, classes, features_s, keep_late_instances, duration_stated=stated)
+        problems += check_record(
+            record,
+            classes,
+            features_s,
+            keep_late_instances,
+            duration_stated=video_id not in annotations.without_duration,
+        )
         if video_id not in feature_ids:
             message = "no features found for this annotated video" + _hint(video_id, alike, feature_ids, occurrences)
             problems.append(Problem(video_id, "no_features", message))
         if isinstance(result, Problem):
             problems.append(result)
         if facts and facts.feature_dim != feature_dim:
-            expected = f"expected {feature_dim}, as in {dims[feature_dim]} other videos"
+            expected = f"expected {feature_dim}, as in {counted(dims[feature_dim], 'other video')}"
             message = f"{facts.feature_dim} dims per stream; {expected}"
             problems.append(Problem(video_id, "feature_dim", message))
         elif facts:
@@ -146,6 +155,7 @@ def judge(
             message = "has features but is not in the annotations" + _hint(video_id, alike, occurrences, feature_ids)
             problems.append(Problem(video_id, "no_annotation", message))
     problems += _check_together(annotations, features)
+    problems += implausible(annotations, with_features, features, time_bases)
     return Findings(tuple(problems), feature_dim, features)
 
 
@@ -186,7 +196,7 @@ def _check_together(annotations: AnnotationSet, features: Mapping[str, FeatureFa
     for group in same_features(features):
         for video_id in group:
             other = group[0] if video_id != group[0] else group[1]
-            more = f" and {len(group) - 2} more videos" if len(group) > 2 else ""
+            more = f" and {counted(len(group) - 2, 'more video')}" if len(group) > 2 else ""
             yield Problem(video_id, "same_features", f"has the same features as {other}{more}")
     present: dict[str, set[str]] = {}
     for record in annotations.videos:
@@ -219,6 +229,10 @@ def check_record(
         for what, name in (("video id", record.video_id), ("subset", record.subset))
         if not is_safe_name(name)
     ]
+    for what, name in (("video id", record.video_id), *(("class", name) for name in sorted(record.present))):
+        if _DAMAGE.fullmatch(name):
+            message = f"{what} {name!r} is what a spreadsheet makes of another: format the column as text"
+            problems.append(Problem(record.video_id, "spreadsheet_damage", message))
     duration_known = math.isfinite(record.duration_s) and record.duration_s > 0
     if not duration_known and (duration_stated or not math.isnan(record.duration_s)):
         message = f"duration is {record.duration_s} s; expected a positive number"
@@ -226,20 +240,18 @@ def check_record(
     for name in sorted(record.present - classes):
         problems.append(Problem(record.video_id, "unknown_class", f"class {name!r} is not in the class list"))
     late_rule = "late_instance" if keep_late_instances else "starts_after_video"
-    problems += _check_intervals(record, video_end_s(record, features_s), late_rule)
+    problems += _check_intervals(record, video_end_s(record, features_s), late_rule, features_s)
     problems += _check_labels(record)
     if not record.present:
         what = "its annotation says that nothing occurs" if record.instances_known else "nothing is annotated"
         problems.append(Problem(record.video_id, "no_labels", f"no class: {what}"))
-    if duration_known and features_s is not None:
-        difference_s = abs(features_s - record.duration_s)
-        if difference_s > LENGTH_TOLERANCE_S and difference_s > LENGTH_TOLERANCE * record.duration_s:
-            message = f"features cover {features_s:.1f} s of a video of {record.duration_s:.1f} s"
-            problems.append(Problem(record.video_id, "length_differs", message))
+    if duration_known and features_s is not None and length_differs(features_s, record.duration_s):
+        message = f"features cover {features_s:.1f} s of a video of {record.duration_s:.1f} s"
+        problems.append(Problem(record.video_id, "length_differs", message))
     return problems
 
 
-def _check_intervals(record: VideoRecord, end_s: float, late_rule: str) -> Iterable[Problem]:
+def _check_intervals(record: VideoRecord, end_s: float, late_rule: str, features_s: float | None) -> Iterable[Problem]:
     seen = set()
     for index, instance in enumerate(record.instances):
         what = f"instance {index} ({instance.label!r}, {instance.start_s:g} to {instance.end_s:g} s)"
@@ -249,6 +261,9 @@ def _check_intervals(record: VideoRecord, end_s: float, late_rule: str) -> Itera
         if instance.start_s >= end_s:
             message = f"{what} starts at or after the end of the video ({end_s:.2f} s)"
             yield Problem(record.video_id, late_rule, message)
+        elif features_s is not None and instance.start_s >= features_s:
+            message = f"{what} starts at or after the last feature row ends ({features_s:.2f} s)"
+            yield Problem(record.video_id, "after_features", message)
         elif instance.end_s > end_s:
             message = f"{what} ends after the video ({end_s:.2f} s)"
             yield Problem(record.video_id, "ends_after_video", message)
@@ -263,11 +278,6 @@ def _check_intervals(record: VideoRecord, end_s: float, late_rule: str) -> Itera
         if not is_interval(start_s, stop_s):
             message = f"ambiguous interval {start_s:g} to {stop_s:g} s is not an interval"
             yield Problem(record.video_id, "bad_interval", message)
-
-
-def is_interval(start_s: float, end_s: float) -> bool:
-    """Whether two times are finite and in order; zero length is allowed."""
-    return math.isfinite(start_s) and math.isfinite(end_s) and start_s <= end_s
 
 
 def _check_labels(record: VideoRecord) -> Iterable[Problem]:

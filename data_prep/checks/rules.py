@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 ERROR = "error"
 WARNING = "warning"
+DATA_SET = "data set"  # what a finding is about that no single video shows; its message is said on the screen
 
 # rule -> (severity, what it means for the data set)
 RULES: dict[str, tuple[str, str]] = {
@@ -20,6 +21,7 @@ RULES: dict[str, tuple[str, str]] = {
     "bad_interval": (ERROR, "interval ends before it starts, or is not finite"),
     "starts_after_video": (ERROR, "instance starts at or after the end of the video (see --keep_late_instances)"),
     "late_instance": (WARNING, "instance starts at or after the end of the video: kept as ground truth, not counted"),
+    "spreadsheet_damage": (ERROR, "video id or class is what a spreadsheet made of it (#NAME?, 2.19E+26)"),
     "no_features": (ERROR, "annotated video without features"),
     "no_annotation": (ERROR, "features without annotation"),
     "bad_features": (ERROR, "features cannot be used"),
@@ -29,6 +31,7 @@ RULES: dict[str, tuple[str, str]] = {
     "ends_after_video": (WARNING, "instance ends after the video: kept as annotated"),
     "starts_before_video": (WARNING, "instance starts before 0 s: kept as annotated"),
     "zero_length": (WARNING, "instance of zero length: kept as ground truth, not counted"),
+    "after_features": (WARNING, "instance starts after the last feature row: kept as ground truth, not counted"),
     "exact_duplicate": (WARNING, "instance listed more than once: kept as ground truth, counted once"),
     "labels_differ": (WARNING, "video-level labels differ from the instances': union used"),
     "length_differs": (WARNING, "features and duration differ by > 2 s and 5 %: kept; check fps and stride"),
@@ -42,6 +45,16 @@ RULES: dict[str, tuple[str, str]] = {
     "constant_features": (WARNING, "a stream whose rows are all equal: kept, though it tells nothing about time"),
     "same_streams": (WARNING, "rgb and flow are the same array: kept; check the flow features"),
     "same_features": (WARNING, "videos with identical features: kept; check for one video under two names"),
+    # Of the data set as a whole (`data_prep.checks.plausible`).
+    "ids_differ": (WARNING, "ids of annotations and features differ alike: not matched; rename one side"),
+    "transposed": (WARNING, "features look like [D, segments]: taken as [segments, D]; transpose them"),
+    "wrong_rate": (WARNING, "features and durations differ by one factor: kept; check fps, stride, unit of durations"),
+    "other_order": (WARNING, "features do not fit durations, by no common factor: kept; check their order"),
+    "fps_unchecked": (WARNING, "durations known from features alone: fps and stride were not checked"),
+    "time_unit": (WARNING, "times look like another unit than seconds: taken as seconds"),
+    "duration_of_instance": (WARNING, "durations are those of instances: kept; give those of the videos"),
+    "one_class": (WARNING, "a single class to train on: kept; the classification loss is 0, or soon will be"),
+    "no_training_labels": (WARNING, "subset without any class: kept; its losses are 0 throughout"),
     # Of converted data sets.
     "bad_manifest": (ERROR, "dataset.json contradicts itself or the shards"),
     "bad_shard": (ERROR, "shard is absent, damaged, or not the one that was written"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 # Endings that people leave on an id; others ("v1.2") may be part of a name.
 _ENDING = re.compile(r"\.(mp4|m4v|avi|mkv|mov|webm|mpe?g|flv|wmv|npy|npz|h5|hdf5)$", re.IGNORECASE)
@@ -57,3 +58,67 @@ def similar_ids(video_ids: Iterable[str]) -> dict[str, list[str]]:
         if len(group) > 1
         for video_id in group
     }
+
+
+@dataclass(frozen=True)
+class CommonDifference:
+    """In what most ids of one side differ from those of the other.
+
+    Attributes:
+        words: the difference ("case", "the prefix 'v_' of the features").
+        number: ids that would be found without it.
+        example: an id, and the one that is meant.
+    """
+
+    words: str
+    number: int
+    example: tuple[str, str]
+
+
+_SAMPLE = 50  # ids whose affixes are looked for among all others
+
+
+def common_difference(annotated: Sequence[str], featured: Sequence[str]) -> CommonDifference | None:
+    """The difference that explains the most ids, among spelling (`simplified`) and a prefix or suffix on one side.
+
+    Args:
+        annotated: ids of annotations without features.
+        featured: ids of features without annotation.
+    """
+    mine, theirs = ({simplified(name): name for name in names} for names in (annotated, featured))
+    candidates: Counter[tuple[bool, str, str]] = Counter()
+    for short, long, on_features in ((mine, theirs, True), (theirs, mine, False)):
+        for name in list(short)[:_SAMPLE]:
+            candidates.update((on_features, other[: -len(name)], "") for other in long if _ends(other, name))
+            candidates.update((on_features, "", other[len(name) :]) for other in long if _begins(other, name))
+    found = [_matches(mine, theirs, (True, "", ""))]
+    found += [_matches(mine, theirs, candidate) for candidate, _ in candidates.most_common(3)]
+    best = max(found, key=lambda one: one.number if one else 0)
+    return best if best and best.number else None
+
+
+def _ends(other: str, name: str) -> bool:
+    return bool(name) and len(other) > len(name) and other.endswith(name)
+
+
+def _begins(other: str, name: str) -> bool:
+    return bool(name) and len(other) > len(name) and other.startswith(name)
+
+
+def _matches(mine: dict[str, str], theirs: dict[str, str], candidate: tuple[bool, str, str]) -> CommonDifference | None:
+    on_features, prefix, suffix = candidate
+    short, long = (mine, theirs) if on_features else (theirs, mine)
+    pairs = [(short[name], long[prefix + name + suffix]) for name in short if prefix + name + suffix in long]
+    if not pairs:
+        return None
+    first, second = pairs[0] if on_features else pairs[0][::-1]
+    if prefix or suffix:
+        # As it is written: the simplified one has lost its case.
+        longer, shorter = (second, first) if on_features else (first, second)
+        extra = len(longer) - len(shorter)
+        written = (longer[:extra] if prefix else longer[len(longer) - extra :]) if extra > 0 else prefix or suffix
+        side = "features" if on_features else "annotations"
+        words = f"the {'prefix' if prefix else 'suffix'} {written!r} of the {side}"
+    else:
+        words = difference(first, second)
+    return CommonDifference(words, len(pairs), (first, second))

@@ -17,6 +17,7 @@ from typing import Any
 
 from data_prep.annotations import AnnotationSet, VideoRecord
 from data_prep.checks.judge import Findings, Problem, judge
+from data_prep.checks.rules import DATA_SET
 from data_prep.conversion.plan import make_plan
 from data_prep.conversion.shards import CHECKED, examine, plan_shards, write_shards
 from data_prep.conversion.summary import closing_summary, first_problems
@@ -27,6 +28,7 @@ from data_prep.output.staging import Staging, resumable_folder
 from data_prep.simulation.simulator import SIMULATED_MARKER
 from tc3net import __version__
 from tc3net.common.errors import UserError
+from tc3net.common.names import counted
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, RESCALED_ROWS, Manifest, save_manifest
 
 
@@ -152,8 +154,8 @@ def _accepted(
         records = [record for record in inputs.annotations.videos if record.video_id not in left_out]
         if not records:
             raise UserError(
-                f"{options.inputs.annotations}: none of the {len(inputs.annotations.videos)} videos can be converted; "
-                f"expected at least one.\n{first_problems(findings.problems)}\n"
+                f"{options.inputs.annotations}: none of the {counted(len(inputs.annotations.videos), 'video')} can be "
+                f"converted; expected at least one.\n{first_problems(findings.problems)}\n"
                 "Correct the annotations or the features."
             )
     except UserError:
@@ -169,7 +171,7 @@ def _accepted(
         feature_dtype=options.feature_dtype,
         time_base=common[0][0] if common else options.inputs.time_base,
         splits={},
-        source=_source(options, inputs.descriptions, findings),
+        source=_source(options, inputs, findings),
         left_out=tuple({"video": video_id, "reason": reason} for video_id, reason in left_out.items()),
         converter_version=__version__,
     )
@@ -207,17 +209,17 @@ def _check_replaceable(options: ConvertOptions) -> None:
 
 def _counted_classes(options: ConvertOptions, annotations: AnnotationSet) -> tuple[str, ...]:
     if options.counted_classes is None:
-        counted = {instance.label for record in annotations.videos for instance in record.instances}
-        counted |= {label for record in annotations.videos for label in record.counts or ()}
+        chosen = {instance.label for record in annotations.videos for instance in record.instances}
+        chosen |= {label for record in annotations.videos for label in record.counts or ()}
     else:
-        counted = set(options.counted_classes)
-        unknown = sorted(counted - set(annotations.classes))
+        chosen = set(options.counted_classes)
+        unknown = sorted(chosen - set(annotations.classes))
         if unknown:
             raise UserError(
-                f"counted class {unknown[0]!r} is not among the {len(annotations.classes)} classes of "
+                f"counted class {unknown[0]!r} is not among the {counted(len(annotations.classes), 'class')} of "
                 f"{options.inputs.annotations}; expected names from its class list. Correct --counted_classes."
             )
-    return tuple(name for name in annotations.classes if name in counted)
+    return tuple(name for name in annotations.classes if name in chosen)
 
 
 def _left_out(options: ConvertOptions, findings: Findings) -> dict[str, str]:
@@ -227,9 +229,10 @@ def _left_out(options: ConvertOptions, findings: Findings) -> dict[str, str]:
         by_video[problem.video_id].append(problem)
     if by_video and not options.skip_bad_videos:
         count = len(findings.errors())
+        of_all = tuple(problem for problem in findings.problems if problem.video_id == DATA_SET)
         raise UserError(
-            f"{options.inputs.annotations} and {options.inputs.features}: {count} problem{'s' * (count > 1)} in "
-            f"{len(by_video)} video{'s' * (len(by_video) > 1)}; expected none.\n{first_problems(findings.errors())}\n"
+            f"{options.inputs.annotations} and {options.inputs.features}: {counted(count, 'problem')} in "
+            f"{counted(len(by_video), 'video')}; expected none.\n{first_problems((*of_all, *findings.errors()))}\n"
             "Correct the files, or pass --skip_bad_videos to leave these videos out. Nothing was written."
         )
     return {
@@ -238,12 +241,14 @@ def _left_out(options: ConvertOptions, findings: Findings) -> dict[str, str]:
     }
 
 
-def _source(options: ConvertOptions, descriptions: Sequence[str], findings: Findings) -> dict[str, Any]:
+def _source(options: ConvertOptions, inputs: Inputs, findings: Findings) -> dict[str, Any]:
     features = Path(options.inputs.features).resolve()
     return {
         "annotations": str(options.inputs.annotations),
         "features": str(options.inputs.features),
-        "recognised": list(descriptions),
+        "recognised": list(inputs.descriptions),
+        # So that nobody takes these for a check of the time base.
+        "durations_of_features": len(inputs.annotations.durations_of_features),
         # Results on simulated features must be labelled as such wherever they are shown.
         "simulated_features": (features.parent / SIMULATED_MARKER).is_file(),
         "skip_bad_videos": options.skip_bad_videos,

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from data_prep.annotations import VideoRecord
 from data_prep.checks.feature_facts import FeatureFacts
 from data_prep.checks.judge import Problem, examine_video
@@ -27,6 +25,7 @@ from data_prep.output.staging import Staging
 from tc3net.common.files import sha256_of
 from tc3net.data.schema import Manifest, Shard, SplitInfo
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.progress import progress_bar
 
 CHECKED = "checked.jsonl"
 _VIDEOS_PER_TASK = 8
@@ -90,7 +89,7 @@ def examine(
         ExamineTask(tuple(missing[i : i + _VIDEOS_PER_TASK]), feature_dtype)
         for i in range(0, len(missing), _VIDEOS_PER_TASK)
     ]
-    with tqdm(total=len(video_ids), initial=len(results), desc="checking", unit="video") as progress:
+    with progress_bar(None, "checking", "video", total=len(video_ids), done=len(results)) as progress:
         for _, entries in workers.run(examine_step, tasks):
             staging.append_lines(CHECKED, entries)
             results.update((entry["video"], _from_json(entry)) for entry in entries)
@@ -197,7 +196,7 @@ def write_shards(staging: Staging, workers: Workers, plans: Sequence[ShardPlan],
     slim = replace(manifest, source={}, left_out=())
     tasks = [WriteTask(plan, staging.work, slim) for plan in missing]
     total, kept = (sum(len(plan.videos) for plan in some) for some in (plans, missing))
-    with tqdm(total=total, initial=total - kept, desc="writing", unit="video") as progress:
+    with progress_bar(None, "writing", "video", total=total, done=total - kept) as progress:
         for index, record in workers.run(write_step, tasks):
             staging.finish(missing[index].file, record)
             records[missing[index].file] = record

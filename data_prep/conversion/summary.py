@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from data_prep.annotations import VideoRecord
-from data_prep.checks.counts import count_instances, video_end_s
+from data_prep.checks.counts import count_instances
 from data_prep.checks.judge import Findings
-from data_prep.checks.rules import ERROR, RULES, Problem
+from data_prep.checks.rules import DATA_SET, ERROR, RULES, Problem
+from data_prep.checks.spans import visible_end_s
+from tc3net.common.names import counted
 from tc3net.data.schema import Manifest
 from tc3net.data.timebase import TimeBase
 
@@ -17,17 +19,20 @@ _HEADER = ("subset", "videos", "segments", "hours", "annotated", "instances", "c
 
 
 def first_problems(problems: Sequence[Problem]) -> str:
-    """The first problems, one line per video and rule, and how many more there are."""
+    """What is said of the data set as a whole, then the first problems of videos, a line for each video and rule, and
+    how many more there are.
+    """
     groups: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
         groups.setdefault((problem.video_id, problem.rule), []).append(problem)
-    lines = []
+    lines = [f"  {alike[0].message}" for (subject, _), alike in groups.items() if subject == DATA_SET]
+    groups = {key: alike for key, alike in groups.items() if key[0] != DATA_SET}
     for (video_id, _), alike in list(groups.items())[:PROBLEMS_LISTED]:
         more = f" ({len(alike) - 1} more like it)" if len(alike) > 1 else ""
         lines.append(f"  {video_id}: {alike[0].message}{more}")
     if len(groups) > PROBLEMS_LISTED:
         hidden = list(groups.values())[PROBLEMS_LISTED:]
-        lines.append(f"  ... and {sum(map(len, hidden))} more problems")
+        lines.append(f"  ... and {counted(sum(map(len, hidden)), 'more problem')}")
     return "\n".join(lines)
 
 
@@ -54,12 +59,12 @@ def closing_summary(
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     lines = [
         "",
-        f"{manifest.title}: {len(manifest.classes)} classes ({len(manifest.counted_classes)} counted), "
+        f"{manifest.title}: {counted(len(manifest.classes), 'class')} ({len(manifest.counted_classes)} counted), "
         f"2 x {manifest.feature_dim} dims, {manifest.feature_dtype}",
         *("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows),
     ]
     if manifest.left_out:
-        lines.append(f"left out: {len(manifest.left_out)} videos")
+        lines.append(f"left out: {counted(len(manifest.left_out), 'video')}")
         lines += _grouped(findings, is_error=True)
     noticed = _grouped(findings, is_error=False)
     if noticed:
@@ -73,7 +78,7 @@ def _statistics(
     counted = frozenset(manifest.counted_classes)
     counts: list[int] = []
     for record in records:
-        end_s = video_end_s(record, time_bases[record.video_id].duration_s(findings.num_segments[record.video_id]))
+        end_s = visible_end_s(record, time_bases[record.video_id].duration_s(findings.num_segments[record.video_id]))
         counts += count_instances(record, counted, end_s).values()
     return (
         f"{sum(record.duration_s for record in records) / 3600:.2f}",
@@ -90,10 +95,15 @@ def _statistics(
 def _grouped(findings: Findings, *, is_error: bool) -> list[str]:
     lines = []
     for rule, (severity, meaning) in RULES.items():
-        found = [problem.video_id for problem in findings.problems if problem.rule == rule]
+        of_rule = [problem for problem in findings.problems if problem.rule == rule]
+        found = [problem.video_id for problem in of_rule if problem.video_id != DATA_SET]
+        if not is_error:
+            lines += [f"  {problem.message} [{rule}]" for problem in of_rule if problem.video_id == DATA_SET]
         if found and (severity == ERROR) == is_error:
             videos = list(dict.fromkeys(found))
             examples = ", ".join(videos[:EXAMPLES_LISTED]) + (", ..." if len(videos) > EXAMPLES_LISTED else "")
-            number = f"{len(found)} in {len(videos)} videos" if len(found) != len(videos) else f"{len(found)}"
+            number = (
+                f"{len(found)} in {counted(len(videos), 'video')}" if len(found) != len(videos) else f"{len(found)}"
+            )
             lines.append(f"  {number}: {meaning} [{rule}]: {examples}")
     return lines

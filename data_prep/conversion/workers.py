@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from multiprocessing.synchronize import Event
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -25,6 +26,7 @@ from data_prep.features import FeatureReader
 from data_prep.inputs.options import InputOptions, open_inputs
 from tc3net.common.errors import UserError
 from tc3net.common.extensions import load_extensions, loaded_extensions
+from tc3net.terminal.interrupt import not_for_children
 
 Task = TypeVar("Task")
 Step = Callable[[FeatureReader, Task], Any]
@@ -99,6 +101,9 @@ class LocalWorkers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._pool is not None and self._stop is not None:
             self._stop.set()
+            if kind is not None and issubclass(kind, KeyboardInterrupt):
+                for process in multiprocessing.active_children():  # some may still import TensorFlow
+                    process.terminate()
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def run(self, step: Step[Task], tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
@@ -119,7 +124,9 @@ class LocalWorkers:
                     following = next(waiting, None)
                     if following is None:
                         break
-                    running[pool.submit(_run_step, step, following[1])] = following[0]
+                    with not_for_children():  # the pool starts its processes when it is given tasks
+                        future = pool.submit(_run_step, step, following[1])
+                    running[future] = following[0]
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -134,6 +141,7 @@ class LocalWorkers:
     def _start(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
+            resource_tracker.ensure_running()  # before: starting it would make `not_for_children` end too early
             self._stop = context.Event()
             known = (self._options, loaded_extensions(), self._stop)
             self._pool = ProcessPoolExecutor(self._num_workers, context, _initialize, known)

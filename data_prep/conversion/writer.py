@@ -12,12 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.annotations import VideoRecord
-from data_prep.checks.counts import count_instances, video_end_s
+from data_prep.checks.counts import count_instances
+from data_prep.checks.spans import visible_end_s
 from data_prep.conversion.workers import named
 from data_prep.features import FeatureReader
 from data_prep.features.read_ahead import ReadAhead
 from data_prep.output.folders import sync
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UserError, plain_message
 from tc3net.common.files import sha256_of
 from tc3net.data.schema import Manifest, VideoExample, encode
 from tc3net.data.timebase import TimeBase
@@ -48,7 +49,7 @@ def to_example(
     """
     class_ids = {name: index for index, name in enumerate(classes)}
     labels = sorted(class_ids[name] for name in record.present)
-    end_s = video_end_s(record, time_base.duration_s(len(rgb)))
+    end_s = visible_end_s(record, time_base.duration_s(len(rgb)))
     counts = count_instances(record, frozenset(counted_classes), end_s)
     return VideoExample(
         video_id=record.video_id,
@@ -198,7 +199,7 @@ def write_shard(
                 writer.write(serialized)
                 rounding = rounding.merged(of_video)
     except tf.errors.OpError as error:
-        raise OSError(f"{path.name}: {error.message}") from None
+        raise OSError(f"{path.name}: {plain_message(error)}") from None
     with ThreadPoolExecutor(1) as waiting:
         synced = waiting.submit(sync, path)
         sha256 = sha256_of(path)  # while the disk works

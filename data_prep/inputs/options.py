@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from absl import flags
 
-from data_prep.annotations import AnnotationSet, format_names, read_annotations
+from data_prep.annotations import AnnotationSet, choose_subsets, format_names, read_annotations
 from data_prep.features import FeatureReader
 from data_prep.features.axes import AXES
 from data_prep.features.choices import LAYOUTS, FeatureChoices
 from data_prep.features.layouts import open_features
 from data_prep.features.readers import CHANNEL_ORDERS
+from data_prep.inputs.chosen import Without
 from data_prep.inputs.rescaled import known_durations, rescaled_times
 from data_prep.inputs.time_sources import TimeInfo, probe_videos, read_time_table
 from tc3net.common.errors import UserError
+from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 
 DEFAULT_TIME_BASE = TimeBase()
@@ -47,6 +49,8 @@ class InputOptions:
         videos: folder with the video files, from which fps and duration are read.
         class_list: file with the class names in the order of their ids; None: the annotations' own.
         subset: subset of all videos, for tables that have no column for it.
+        subsets: which subsets are read; none for all.
+        fps_given: whether the user named the fps of `time_base`, so that the annotations' own is not used.
     """
 
     annotations: str | Path
@@ -64,6 +68,8 @@ class InputOptions:
     videos: str | Path | None = None
     class_list: str | Path | None = None
     subset: str | None = None
+    subsets: tuple[str, ...] = ()
+    fps_given: bool = False
 
     def __post_init__(self) -> None:
         if self.time_base_file is not None and self.videos is not None:
@@ -109,7 +115,11 @@ def open_inputs(options: InputOptions) -> Inputs:
         options.cut_streams,
     )
     reader, layout_words = open_features(options.features, video_ids, choices)
-    times, time_words = _times(options, list(dict.fromkeys(video_ids)))
+    with_features = len(reader.video_ids())
+    annotations, subset_words, others = choose_subsets(annotations, options.subsets, options.annotations)
+    if others:
+        reader = Without(reader, others)
+    times, time_words = _times(options, annotations)
     if options.rescaled_rows:
         durations_s = known_durations(annotations, times)
         times, time_words = rescaled_times(durations_s, times, reader, options.annotations)
@@ -119,27 +129,46 @@ def open_inputs(options: InputOptions) -> Inputs:
         reader=reader,
         time_bases={video_id: info.time_base for video_id, info in times.items()},
         descriptions=(
-            f"annotations: {options.annotations} ({format_words}), {len(video_ids)} videos",
-            f"features:    {options.features} ({layout_words}), {len(reader.video_ids())} videos",
+            f"annotations: {options.annotations} ({format_words}), {counted(len(video_ids), 'video')}",
+            f"features:    {options.features} ({layout_words}), {counted(with_features, 'video')}",
+            *subset_words,
             f"time base:   {time_words}",
             *duration_words,
         ),
     )
 
 
-def _times(options: InputOptions, video_ids: Sequence[str]) -> tuple[dict[str, TimeInfo], str]:
+def _times(options: InputOptions, annotations: AnnotationSet) -> tuple[dict[str, TimeInfo], str]:
+    """Time bases, from the first of: a table, the videos, the flag, the annotations, the default."""
     default = options.time_base
+    video_ids = list(dict.fromkeys(video.video_id for video in annotations.videos))
+    told = {video.video_id: video.fps for video in annotations.videos if video.fps is not None}
     segments = f"{default.frames_per_segment} frames per segment, stride {default.stride_frames}"
+    unused = f"; fps of {counted(len(told), 'video')} in the annotations not used" if told else ""
     if options.time_base_file is not None:
         times = read_time_table(options.time_base_file, video_ids, default)
         different = len({info.time_base for info in times.values()})
-        return times, f"{options.time_base_file}, {different} different among {len(video_ids)} videos"
+        words = f"{options.time_base_file}, {different} different among {counted(len(video_ids), 'video')}"
+        return times, words + unused
     if options.videos is not None:
         times = probe_videos(options.videos, video_ids, default)
-        rates = sorted({info.time_base.fps for info in times.values()})
-        span = f"{rates[0]:g}" + (f" to {rates[-1]:g}" if len(rates) > 1 else "") if rates else "no videos,"
-        return times, f"{span} fps as the videos in {options.videos}, {segments}"
-    return {video_id: TimeInfo(default) for video_id in video_ids}, f"{default.fps:g} fps, {segments}, for all videos"
+        rates = [info.time_base.fps for info in times.values()]
+        return times, f"{_span(rates)} fps as the videos in {options.videos}, {segments}{unused}"
+    if told and not options.fps_given:
+        times = {video_id: TimeInfo(replace(default, fps=told.get(video_id, default.fps))) for video_id in video_ids}
+        others = f" ({default.fps:g} for the others)" if len(told) < len(video_ids) else ""
+        where = f"as the annotations say for {counted(len(told), 'video')}{others}"
+        return times, f"{_span(told.values())} fps {where}, {segments}; --fps sets another"
+    return {video_id: TimeInfo(default) for video_id in video_ids}, (
+        f"{default.fps:g} fps, {segments}, for all videos{unused}"
+    )
+
+
+def _span(rates: Iterable[float]) -> str:
+    different = sorted(set(rates))
+    if not different:
+        return "no videos,"
+    return f"{different[0]:g}" + (f" to {different[-1]:g}" if len(different) > 1 else "")
 
 
 def _with_durations(
@@ -151,6 +180,7 @@ def _with_durations(
     reported against the features alone.
     """
     found: dict[str, float] = {}
+    of_features = set()
     sources: Counter[str] = Counter()
     with_features = frozenset(reader.video_ids())
     for video_id in annotations.without_duration:
@@ -162,6 +192,7 @@ def _with_durations(
             with contextlib.suppress(UserError):  # unusable features, which the validation reports with their reason
                 found[video_id] = info.time_base.duration_s(reader.num_segments(video_id))
                 sources["the length of the features"] += 1
+                of_features.add(video_id)
     if not annotations.without_duration:
         return annotations, ()
     videos = tuple(
@@ -171,8 +202,14 @@ def _with_durations(
     words = [f"{count} from {source}" for source, count in sorted(sources.items())]
     unknown = len(annotations.without_duration) - len(found)
     words += [f"{unknown} unknown"] if unknown else []
-    line = f"durations:   not in the annotations of {len(annotations.without_duration)} videos: {', '.join(words)}"
-    return replace(annotations, videos=videos, without_duration=annotations.without_duration - found.keys()), (line,)
+    number = counted(len(annotations.without_duration), "video")
+    filled = replace(
+        annotations,
+        videos=videos,
+        without_duration=annotations.without_duration - found.keys(),
+        durations_of_features=frozenset(of_features),
+    )
+    return filled, (f"durations:   not in the annotations of {number}: {', '.join(words)}",)
 
 
 def define_input_flags(flag_values: flags.FlagValues) -> None:
@@ -204,8 +241,12 @@ def define_input_flags(flag_values: flags.FlagValues) -> None:
         ("rescaled_rows", "The rows of every video span its whole duration, such as 100 of each; needs durations."),
     ):
         flags.DEFINE_bool(name, False, text, flag_values=flag_values)
+    flags.DEFINE_list("subsets", [], "Subsets to take, comma-separated. Default: all.", flag_values=flag_values)
     flags.DEFINE_float(
-        "fps", default.fps, "Frames per second that the features were computed at.", flag_values=flag_values
+        "fps",
+        default.fps,
+        "Frames per second that the features were computed at; overrides what annotations say of single videos.",
+        flag_values=flag_values,
     )
     flags.DEFINE_integer(
         "frames_per_segment", default.frames_per_segment, "Frames behind one feature row.", flag_values=flag_values
@@ -251,4 +292,11 @@ def input_options(flag_values: flags.FlagValues) -> InputOptions:
         videos=flag_values.videos or None,
         class_list=flag_values.class_list or None,
         subset=flag_values.subset or None,
+        subsets=chosen_subsets(flag_values),
+        fps_given=bool(flag_values["fps"].present),
     )
+
+
+def chosen_subsets(flag_values: flags.FlagValues) -> tuple[str, ...]:
+    """The names of `--subsets`."""
+    return tuple(name.strip() for name in flag_values.subsets if name.strip())

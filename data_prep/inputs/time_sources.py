@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.annotations.tables import read_table
+from data_prep.annotations.tables import Row, read_table
 from data_prep.features.kinds.videos import VIDEO_SUFFIXES, is_video
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json
+from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 
 _COLUMNS = ("fps", "frames_per_segment", "stride_frames", "duration_s")
@@ -39,35 +40,21 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
     """
     if Path(path).is_dir():
         return _read_side_files(Path(path), video_ids)
+    table = read_table(path, ("video",), _COLUMNS)
     found: dict[str, TimeInfo] = {}
-    for row in read_table(path, ("video",), _COLUMNS).rows:
-        video_id = row.required("video")
-        if video_id in found:
-            raise UserError(f"{row.where}: video {video_id!r} is listed twice; expected one line. Remove one.")
-        fps, duration_s = row.number("fps"), row.number("duration_s")
-        between = row.number("stride_frames")
-        if between is not None and between != int(between):
-            raise UserError(
-                f"{row.where}: stride_frames is {row.cells['stride_frames']!r}; expected a whole number. Where the "
-                "rows of each video were rescaled to span it, give --rescaled_rows and no stride."
-            )
-        frames, stride = row.whole("frames_per_segment"), row.whole("stride_frames")
-        if duration_s is not None and duration_s <= 0:
-            raise UserError(f"{row.where}: duration_s is {duration_s}; expected a positive number. Correct the cell.")
-        try:
-            time_base = TimeBase(
-                default.fps if fps is None else fps,
-                default.frames_per_segment if frames is None else frames,
-                default.stride_frames if stride is None else stride,
-            )
-        except UserError as error:
-            raise UserError(f"{row.where}: {error}") from None
-        found[video_id] = TimeInfo(time_base, duration_s)
+    for row in table.rows:
+        with table.mistakes.gathered():
+            video_id = row.required("video")
+            if video_id in found:
+                raise UserError(f"{row.where}: video {video_id!r} is listed twice; expected one line. Remove one.")
+            found[video_id] = TimeInfo(default)  # known, whatever else is wrong with the line
+            found[video_id] = _time_info(row, default)
+    table.mistakes.raise_if_any()
     missing = [video_id for video_id in video_ids if video_id not in found]
     if missing:
         raise UserError(
-            f"{path}: {len(missing)} of {len(video_ids)} annotated videos not found ({some_names(missing)}); expected "
-            "a line for each. Add them; empty cells take the values of the flags."
+            f"{path}: {len(missing)} of {counted(len(video_ids), 'annotated video')} not found "
+            f"({some_names(missing)}); expected a line for each. Add them; empty cells take the values of the flags."
         )
     return {video_id: found[video_id] for video_id in video_ids}
 
@@ -95,6 +82,28 @@ def _read_side_files(folder: Path, video_ids: Collection[str]) -> dict[str, Time
     return found
 
 
+def _time_info(row: Row, default: TimeBase) -> TimeInfo:
+    fps, duration_s = row.number("fps"), row.seconds("duration_s")
+    between = row.number("stride_frames")
+    if between is not None and between != int(between):
+        raise UserError(
+            f"{row.where}: stride_frames is {row.cells['stride_frames']!r}; expected a whole number. Where the rows of "
+            "each video were rescaled to span it, give --rescaled_rows and no stride."
+        )
+    frames, stride = row.whole("frames_per_segment"), row.whole("stride_frames")
+    if duration_s is not None and duration_s <= 0:
+        raise UserError(f"{row.where}: duration_s is {duration_s}; expected a positive number. Correct the cell.")
+    try:
+        time_base = TimeBase(
+            default.fps if fps is None else fps,
+            default.frames_per_segment if frames is None else frames,
+            default.stride_frames if stride is None else stride,
+        )
+    except UserError as error:
+        raise UserError(f"{row.where}: {error}") from None
+    return TimeInfo(time_base, duration_s)
+
+
 def probe_videos(folder: str | Path, video_ids: Collection[str], default: TimeBase) -> dict[str, TimeInfo]:
     """Reads fps and duration from the header of each video's file, `<folder>/<video>.mp4` or another suffix.
 
@@ -117,8 +126,9 @@ def probe_videos(folder: str | Path, video_ids: Collection[str], default: TimeBa
     missing = [video_id for video_id in video_ids if video_id not in files]
     if missing:
         raise UserError(
-            f"{folder}: {len(missing)} of {len(video_ids)} annotated videos have no file ({some_names(missing)}); "
-            f"expected <video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a table: --time_base_file."
+            f"{folder}: {len(missing)} of {counted(len(video_ids), 'annotated video')} have no file "
+            f"({some_names(missing)}); expected <video>{VIDEO_SUFFIXES[0]} or the like for each. Add them, or give a "
+            "table instead: --time_base_file."
         )
     twice = [video_id for video_id in video_ids if len(files[video_id]) > 1]
     if twice:

@@ -13,7 +13,7 @@ matplotlib.use("Agg")  # files only: no display is needed, and none is opened
 
 import matplotlib.pyplot as plt
 
-from data_prep.checks.judge import LENGTH_TOLERANCE_S
+from data_prep.checks.spans import LENGTH_TOLERANCE_S
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito); line styles differ as well, for print.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#555555")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.annotations import VideoRecord
-from data_prep.checks.judge import is_interval
+from data_prep.checks.spans import is_interval
 from tc3net.data.timebase import TimeBase
 
 QUANTILES = {"min": 0.0, "5%": 0.05, "25%": 0.25, "median": 0.5, "75%": 0.75, "95%": 0.95, "max": 1.0}
@@ -33,12 +33,14 @@ class VideoFacts:
         counts: the instance counts that are known, per class.
         num_segments: feature rows; None when no usable features are at hand.
         time_base: how rows relate to seconds.
+        duration_stated: whether the duration is known from elsewhere than the features.
     """
 
     record: VideoRecord
     counts: Mapping[str, int]
     num_segments: int | None
     time_base: TimeBase
+    duration_stated: bool = True
 
     @property
     def duration_s(self) -> float | None:
@@ -61,7 +63,8 @@ def describe(videos: Sequence[VideoFacts], classes: Sequence[str]) -> dict[str, 
 
     Returns:
         "total" and "subsets" (see `_totals`), "classes" (class -> subset -> videos, instances), "lengths" (see
-        `_lengths`), and "time_base" (see `_time_base`; None when no video has both features and a duration).
+        `_lengths`), and "time_base" (see `_time_base`; None when no video has both features and a duration
+        that is not theirs).
     """
     subsets = list(dict.fromkeys(video.record.subset for video in videos))
     members = {name: [video for video in videos if video.record.subset == name] for name in subsets}
@@ -190,7 +193,8 @@ def _time_base(videos: Sequence[VideoFacts]) -> dict[str, Any] | None:
 
     Returns:
         "videos"; quantiles of "difference_s" (features - duration) and of "ratio" (features / duration); the histogram
-        of the differences; the "worst" videos, by difference. None when no video has both.
+        of the differences; the "worst" videos, by difference. None when no video has both
+        from different sources.
     """
     rows: list[dict[str, Any]] = [
         {
@@ -205,7 +209,7 @@ def _time_base(videos: Sequence[VideoFacts]) -> dict[str, Any] | None:
             "stride_frames": video.time_base.stride_frames,
         }
         for video in videos
-        if video.features_s is not None and video.duration_s is not None
+        if video.features_s is not None and video.duration_s is not None and video.duration_stated
     ]
     if not rows:
         return None

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.annotations import AnnotationSet
-from data_prep.checks.counts import count_instances, video_end_s
+from data_prep.checks.counts import count_instances
 from data_prep.checks.judge import Findings, judge, validate
 from data_prep.checks.rules import ERROR, RULES, Problem
+from data_prep.checks.spans import visible_end_s
 from data_prep.inputs.options import Inputs
 from data_prep.inspection.distributions import VideoFacts, describe
 from data_prep.inspection.verify import verify
 from tc3net import __version__
+from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 
 
@@ -94,9 +96,9 @@ def inspect_dataset(folder: str | Path) -> Inspection:
     manifest = verified.manifest
     shards = sum(len(split.shards) for split in manifest.splits.values())
     descriptions = (
-        f"data set: {folder} ({manifest.title}), {shards} shards, 2 x {manifest.feature_dim} dims, "
+        f"data set: {folder} ({manifest.title}), {counted(shards, 'shard')}, 2 x {manifest.feature_dim} dims, "
         f"{manifest.feature_dtype}, written by version {manifest.converter_version}",
-        f"left out by the conversion: {len(manifest.left_out)} videos",
+        f"left out by the conversion: {counted(len(manifest.left_out), 'video')}",
     )
     facts = [
         VideoFacts(
@@ -104,6 +106,7 @@ def inspect_dataset(folder: str | Path) -> Inspection:
             verified.counts[record.video_id],
             verified.findings.num_segments.get(record.video_id),
             verified.time_bases[record.video_id],
+            record.video_id not in verified.annotations.durations_of_features,
         )
         for record in verified.annotations.videos
     ]
@@ -119,14 +122,15 @@ def _inspection(
     findings: Findings,
 ) -> Inspection:
     # As the conversion does without --counted_classes: every class with an instance or a count in any video.
-    counted = frozenset(item.label for record in annotations.videos for item in record.instances)
-    counted |= {label for record in annotations.videos for label in record.counts or ()}
+    with_counts = frozenset(item.label for record in annotations.videos for item in record.instances)
+    with_counts |= {label for record in annotations.videos for label in record.counts or ()}
     facts = []
     for record in annotations.videos:
         num_segments = findings.num_segments.get(record.video_id)
         time_base = time_bases[record.video_id]
-        end_s = video_end_s(record, None if num_segments is None else time_base.duration_s(num_segments))
-        facts.append(VideoFacts(record, count_instances(record, counted, end_s), num_segments, time_base))
+        end_s = visible_end_s(record, None if num_segments is None else time_base.duration_s(num_segments))
+        stated = record.video_id not in annotations.durations_of_features
+        facts.append(VideoFacts(record, count_instances(record, with_counts, end_s), num_segments, time_base, stated))
     return Inspection(title, descriptions, describe(facts, annotations.classes), annotations.classes, findings.problems)
 
 

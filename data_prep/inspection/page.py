@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from data_prep.checks.rules import DATA_SET
 from data_prep.inspection.charts import charts
 from data_prep.inspection.findings import Inspection, grouped
-from data_prep.inspection.text import length_rows, time_advice, totals_rows
+from data_prep.inspection.text import length_rows, totals_rows
+from tc3net.common.names import counted
 
 LISTED = 200  # findings listed per rule; the JSON report has all
 
@@ -28,7 +30,7 @@ def page(inspection: Inspection) -> str:
     """The page as text. Everything that comes from the data is escaped."""
     numbers = inspection.numbers
     errors = len(inspection.errors())
-    verdict = f"{errors} errors, {len(inspection.problems) - errors} warnings"
+    verdict = f"{counted(errors, 'error')}, {counted(len(inspection.problems) - errors, 'warning')}"
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -73,9 +75,15 @@ def _problems(inspection: Inspection) -> list[str]:
         more = f"<p>... and {hidden} more, see inspection.json</p>" if hidden else ""
         number = f"{group['findings']} in {group['subjects']}"
         severity = f'<span class="{group["severity"]}">{group["severity"]}</span>'
-        summary = f"{severity} <code>{group['rule']}</code> {number}: {escape(group['meaning'])}"
+        summary = f"{severity} <code>{group['rule']}</code> {number}: {escape(_meaning(group))}"
         parts.append(f"<details><summary>{summary}</summary><ul>{items}</ul>{more}</details>")
     return parts
+
+
+def _meaning(group: dict[str, Any]) -> str:
+    """What a rule means, or what was found where it is about the data set as a whole."""
+    first = group["all"][0]
+    return str(first["message"] if first["subject"] == DATA_SET else group["meaning"])
 
 
 def _classes(numbers: dict[str, Any]) -> list[str]:
@@ -113,7 +121,6 @@ def _mismatch(time_base: dict[str, Any]) -> list[str]:
         "difference [s]",
     ]
     return [
-        *(f"<p>{escape(line)}</p>" for line in time_advice(time_base)),
-        _table([f"{time_base['videos']} videos", *names], quantiles),
+        _table([counted(time_base["videos"], "video"), *names], quantiles),
         _table([*columns, "ratio"], worst),
     ]

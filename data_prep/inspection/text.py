@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_prep.checks.judge import LENGTH_TOLERANCE
+from data_prep.checks.rules import DATA_SET
 from data_prep.inspection.findings import Inspection, grouped
+from tc3net.common.names import counted
 
 EXAMPLES_LISTED = 3
 WORST_PRINTED = 5
@@ -70,16 +71,15 @@ def _class_lines(numbers: Mapping[str, Any]) -> list[str]:
 
 
 def _time_lines(time_base: Mapping[str, Any] | None) -> list[str]:
-    """How features fit the durations; nothing without features."""
+    """How features fit the durations; nothing where no video has both from different sources."""
     if time_base is None:
         return []
     seconds, ratio = time_base["difference_s"], time_base["ratio"]
     lines = [
         "",
-        f"features against durations, {time_base['videos']} videos: features - duration [s]: "
+        f"features against durations, {counted(time_base['videos'], 'video')}: features - duration [s]: "
         + ", ".join(f"{name} {value:.2f}" for name, value in seconds.items()),
         "features / duration: " + ", ".join(f"{name} {value:.3f}" for name, value in ratio.items()),
-        *time_advice(time_base),
     ]
     worst = [
         (
@@ -92,18 +92,6 @@ def _time_lines(time_base: Mapping[str, Any] | None) -> list[str]:
     return [*lines, *table(header, worst)]
 
 
-def time_advice(time_base: Mapping[str, Any]) -> list[str]:
-    """One sentence when the features of most videos are longer or shorter than the video by the same factor."""
-    ratio = time_base["ratio"]
-    common = ratio["75%"] - ratio["25%"] <= 2 * LENGTH_TOLERANCE * ratio["median"]
-    if abs(ratio["median"] - 1) <= LENGTH_TOLERANCE or not common:
-        return []
-    return [
-        f"The features of most videos cover {ratio['median']:.2f} times their duration: fps or stride is off by this "
-        "factor for the whole data set."
-    ]
-
-
 def _problem_lines(inspection: Inspection) -> list[str]:
     if not inspection.problems:
         return ["no problems found"]
@@ -112,7 +100,8 @@ def _problem_lines(inspection: Inspection) -> list[str]:
         subjects = list(dict.fromkeys(item["subject"] for item in group["all"]))
         examples = ", ".join(subjects[:EXAMPLES_LISTED]) + (", ..." if len(subjects) > EXAMPLES_LISTED else "")
         numbers = (str(group["findings"]), str(group["subjects"]))
-        rows.append((group["severity"], group["rule"], *numbers, f"{group['meaning']}: {examples}"))
+        what = f"{group['meaning']}: {examples}" if subjects != [DATA_SET] else group["all"][0]["message"]
+        rows.append((group["severity"], group["rule"], *numbers, what))
     header = ("severity", "rule", "findings", "in", "what was found: what is done about it: for example")
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(4)]
     return [

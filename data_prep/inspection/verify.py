@@ -12,19 +12,21 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord
-from data_prep.checks.counts import count_instances, video_end_s
+from data_prep.checks.counts import count_instances
 from data_prep.checks.feature_facts import FeatureFacts, examine
 from data_prep.checks.judge import Findings, judge
 from data_prep.checks.rules import ERROR, Problem
+from data_prep.checks.spans import video_end_s, visible_end_s
 from data_prep.features.rows import check_features
 from data_prep.output.folders import is_safe_name
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UserError, plain_message
 from tc3net.common.files import sha256_of
+from tc3net.common.names import counted
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, Manifest, Shard, load_manifest, parse
 from tc3net.data.timebase import TimeBase
+from tc3net.terminal.progress import progress_bar
 
 _PARSE = tf.function(parse, input_signature=[tf.TensorSpec([], tf.string)])  # eagerly it takes ten times as long
 
@@ -80,7 +82,7 @@ def verify(folder: str | Path) -> Verified:
     shards = [(subset, shard) for subset, split in manifest.splits.items() for shard in split.shards]
     if not _has_errors(problems):
         segments = dict.fromkeys(manifest.splits, 0)
-        with tqdm(total=sum(shard.videos for _, shard in shards), desc="verifying", unit="video") as progress:
+        with progress_bar(None, "verifying", "video", total=sum(shard.videos for _, shard in shards)) as progress:
             for subset, shard in shards:
                 for item in _read_shard(folder / shard.file, subset, shard, manifest):
                     if isinstance(item, Problem):
@@ -91,7 +93,11 @@ def verify(folder: str | Path) -> Verified:
                         progress.update()
         if not _has_errors(problems):
             problems += _check_segments(manifest, segments)
-    annotations = AnnotationSet(manifest.classes, tuple(video.record for video in videos))
+    annotations = AnnotationSet(
+        manifest.classes,
+        tuple(video.record for video in videos),
+        durations_of_features=_durations_of_features(manifest, videos),
+    )
     time_bases = {video.record.video_id: video.time_base for video in videos}
     findings = judge(
         annotations,
@@ -106,6 +112,17 @@ def verify(folder: str | Path) -> Verified:
         time_bases,
         {video.record.video_id: video.counts for video in videos},
         Findings((*problems, *findings.problems), manifest.feature_dim, findings.features),
+    )
+
+
+def _durations_of_features(manifest: Manifest, videos: list[_Video]) -> frozenset[str]:
+    """Ids of the videos whose duration is the length of their features, if the conversion took any from there."""
+    if not manifest.source.get("durations_of_features"):
+        return frozenset()
+    return frozenset(
+        video.record.video_id
+        for video in videos
+        if video.record.duration_s == video.time_base.duration_s(video.num_segments)
     )
 
 
@@ -167,11 +184,13 @@ def _read_shard(path: Path, subset: str, shard: Shard, manifest: Manifest) -> It
             try:
                 yield _decode(serialized, subset, manifest)
             except (tf.errors.OpError, UnicodeDecodeError, _ContradictionError, UserError) as error:
-                message = error.message if isinstance(error, tf.errors.OpError) else str(error)
+                message = plain_message(error) if isinstance(error, tf.errors.OpError) else str(error)
                 yield Problem(f"{shard.file}, record {number}", "bad_record", message)
             number += 1
     except tf.errors.OpError as error:
-        yield Problem(shard.file, "bad_shard", f"cannot be read after {number} records: {error.message}")
+        yield Problem(
+            shard.file, "bad_shard", f"cannot be read after {counted(number, 'record')}: {plain_message(error)}"
+        )
         return
     if number != shard.videos:
         yield Problem(shard.file, "bad_shard", f"{number} records; expected {shard.videos}")
@@ -267,6 +286,11 @@ def _counts(
         f"{where}: counts of {sorted(set(stored) - set(manifest.counted_classes))}, which dataset.json does not count",
     )
     if record.instances_known:
-        counted = count_instances(record, frozenset(manifest.counted_classes), video_end_s(record, covered_s))
-        _require(stored == counted, f"{where}: counts are {stored}; its instances give {dict(sorted(counted.items()))}")
+        # Data sets that were written earlier count what starts before the stated end of the video.
+        ends_s = visible_end_s(record, covered_s), video_end_s(record, covered_s)
+        right, earlier = (count_instances(record, frozenset(manifest.counted_classes), end_s) for end_s in ends_s)
+        _require(
+            stored in (right, earlier),
+            f"{where}: counts are {stored}; its instances give {dict(sorted(right.items()))}",
+        )
     return stored

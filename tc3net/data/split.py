@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UserError, plain_message
 from tc3net.data import schema
+from tc3net.data.subset_names import find_subset
 
 _HEADER_BYTES = 12  # TFRecord framing: uint64 length, uint32 checksum of it
 
@@ -70,18 +72,22 @@ def open_split(dataset_dir: str | Path, subset: str) -> Split:
 
     Args:
         dataset_dir: folder written by `python -m data_prep.convert`.
-        subset: split name.
+        subset: split name; a usual synonym, or another case, is understood, and the screen says so.
 
     Raises:
         UserError: unknown subset, no videos in it, or a shard that is absent, truncated or of another data set.
     """
     folder = Path(dataset_dir)
     manifest = schema.load_manifest(folder)
-    if subset not in manifest.splits or manifest.splits[subset].videos == 0:
+    meant = find_subset(subset, manifest.splits)
+    if meant is None or manifest.splits[meant].videos == 0:
         raise UserError(
             f"{folder}: no videos in a subset {subset!r}; it has {sorted(manifest.splits)}. "
             "Choose one of them with --train_subset or --subset."
         )
+    if meant != subset:
+        print(f"Note: the subset {subset!r} is {meant!r} in {folder}", file=sys.stderr)
+        subset = meant
     paths, shard, offset = [], [], []
     for index, info in enumerate(manifest.splits[subset].shards):
         path = folder / info.file
@@ -116,6 +122,6 @@ def readable(batches: Iterable[Any], split: Split) -> Iterator[Any]:
         yield from batches
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
-            f"{', '.join(split.paths)}: a record of subset {split.subset!r} is damaged ({error.message}). Convert the "
-            "data again (python -m data_prep.convert)."
+            f"{', '.join(split.paths)}: a record of subset {split.subset!r} is damaged ({plain_message(error)}). "
+            "Convert the data again (python -m data_prep.convert)."
         ) from None

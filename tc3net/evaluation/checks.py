@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tc3net.common.errors import UserError
+from tc3net.common.names import counted
 from tc3net.intervals.columns import Detections, GroundTruth
 
 
@@ -139,9 +140,3 @@ def some(names: Sequence[str], most: int = 3) -> str:
     """The names, for notes, or the first ones of many: "a, b", "a, b, c and 5 more"."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-def counted(number: int, noun: str) -> str:
-    """The number with its noun, for notes: "1 video", "3 classes"."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number} {noun if number == 1 else plural}"

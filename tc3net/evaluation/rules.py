@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
-from tc3net.evaluation.checks import counted
 from tc3net.evaluation.matching import Intervals, Pairs, match_by_instance, match_by_score, pair_up, touches_any
 from tc3net.intervals.columns import Detections, GroundTruth
 

@@ -20,6 +20,7 @@ from tc3net.experiments.ablation import Results
 from tc3net.inference.raw_scores import save_scores
 from tc3net.results.assessment import assess_scored
 from tc3net.results.folder import RAW_SCORES, write_evaluation
+from tc3net.results.replacement import replacing
 from tc3net.results.sources import from_scores
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
@@ -141,6 +142,9 @@ def train_variant(run_dir: Path, arguments: Sequence[str], log: Path) -> None:
         raise SystemExit(128 + (interruptions.received or child.returncode - 128))
     if child.returncode:
         tail = log.read_text(encoding="utf-8", errors="replace")[-1500:]
+        *_, said = ["", *(line for line in tail.splitlines() if line.startswith("error: "))]
+        if said and tail.rstrip().endswith(said):
+            raise UserError(f"{run_dir}: training failed: {said.removeprefix('error: ')} Its output: {log}.")
         raise UserError(f"{run_dir}: training failed with status {child.returncode}. The end of {log}:\n{tail}")
 
 
@@ -164,12 +168,13 @@ class RunScoring:
         detection, source = run.info.detection, run.source
         split = run.open_split(self.videos.dataset_dir, self.videos.subset)
         scores = run.score(split, keep_streams=detection.needs_streams)
-        save_scores(run_dir / "evaluation" / RAW_SCORES, scores)
         scored = from_scores(source, scores, detection)
         assessment = assess_scored(scored, [self.protocol])
         recall = average_recall(scored.annotated.truth, scored.detections)
         facts: dict[str, Any] = {"source": source, "detection": vars(detection), "versions": versions()}
-        write_evaluation(run_dir / "evaluation", scored, assessment, recall, self.videos.subset, facts)
+        with replacing(run_dir / "evaluation") as folder:
+            save_scores(folder / RAW_SCORES, scores)
+            write_evaluation(folder, scored, assessment, recall, self.videos.subset, facts)
         return assessment.scalars()
 
     def caption(self, run_dir: Path, iterations: int) -> str:

@@ -57,7 +57,9 @@ def held_out_videos(dataset_dir: str, run: OpenedRun) -> Split:
     split = run.open_split(dataset_dir, training.train_subset)
     if not training.holdout_fraction:
         raise UserError(
-            f"{run.run_dir} held out no training videos (--holdout_fraction). Name the videos to tune on: --subset."
+            f"{run.run_dir} held out no training videos; expected some to tune on. Train with --holdout_fraction=0.2, "
+            "or name a subset that it was not trained on: --subset=NAME "
+            f"(--subset={training.train_subset} tunes on its training videos, whose T-CAMs are better than new ones')."
         )
     return divide(split, training.holdout_fraction, training.inputs.seed)[1]
 

@@ -13,6 +13,7 @@ from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.from_dataset import ground_truth_of
 from tc3net.model import ThreeCNet
 from tc3net.ops import ragged
+from tc3net.terminal.progress import progress_bar
 
 
 def pooled_top_k(outputs: dict[str, tf.RaggedTensor], divisor: int) -> tf.Tensor:
@@ -85,7 +86,9 @@ def score_videos(
     scored: dict[str, list[np.ndarray]] = {name: [] for name in kept}
     lengths = []
     columns: dict[str, list[Any]] = {}
-    for batch in readable(evaluation_batches(split, batch_size, videos), split):
+    batches = readable(evaluation_batches(split, batch_size, videos), split)
+    number = -(-(split.num_videos if videos is None else len(videos)) // batch_size)
+    for batch in progress_bar(batches, "scoring", f"batch of {batch_size}", total=number):
         part = scorer.with_streams(batch["features"])
         for name, parts in scored.items():
             parts.append(part[name])

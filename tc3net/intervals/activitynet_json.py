@@ -6,7 +6,8 @@ the sorted labels), "time_base" and "dataset", and per video "labels" (video-lev
 those of the instances) and "ambiguous" (a list of [start, end] that are not scored).
 
 Times, durations and scores may be text, if it is a plain number, as in the THUMOS14 file that most code for
-weakly-supervised localization brings along, and the file may begin with a byte order mark.
+weakly-supervised localization brings along, and the file may begin with a byte order mark. Blanks around names are no
+part of them. "fps" (or "frame", the number of frames) of a video is kept for the features; times are seconds anyway.
 Reading is strict where a silent choice would change a result, and names file, video and entry. What a file means, as
 columns or as records, is decided by its readers: `annotations_json`, `detections_json`, and the conversion.
 """
@@ -15,25 +16,26 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tc3net
-from tc3net.common.errors import UserError
+from tc3net.common.errors import Mistakes, UserError
+from tc3net.common.files import encoding_of
+from tc3net.intervals.json_values import as_float, names, segment_problem
 
 WITHHELD_SUBSET = "testing"  # ActivityNet publishes no annotations of it
 AMBIGUOUS = "Ambiguous"  # THUMOS14's name for intervals that are not scored
 ANNOTATIONS = '{"database": {video: {"subset", "duration", "annotations": [{"label", "segment": [start, end]}]}}}'
 DETECTIONS = '{"results": {video: [{"label", "score", "segment": [start, end]}]}}'
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-
 Labelled = tuple[str, float, float]  # class name, start s, end s
 Interval = tuple[float, float]  # start s, end s
+Part = TypeVar("Part")
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
@@ -67,6 +69,7 @@ def video_entry(
     labels: Iterable[str] | None = None,
     instances: Iterable[Labelled] | None = None,
     ambiguous: Sequence[Interval] = (),
+    fps: float | None = None,
     duration_last: bool = False,
 ) -> dict[str, Any]:
     """One video of a file of annotations.
@@ -77,10 +80,13 @@ def video_entry(
         labels: class names at video level; left out where the instances tell them.
         instances: left out where the video is not annotated in time.
         ambiguous: intervals that are not scored.
+        fps: of its features; left out where unknown.
         duration_last: the duration after the instances, as in the files beside an evaluation.
     """
     duration = {} if duration_s is None else {"duration": duration_s}
     entry: dict[str, Any] = {"subset": subset, **({} if duration_last else duration)}
+    if fps is not None:
+        entry["fps"] = fps
     if labels is not None:
         entry["labels"] = list(labels)
     if instances is not None:
@@ -137,7 +143,7 @@ def read_section(
         UserError: no such file, another format, or a video that is listed twice.
     """
     try:
-        raw = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_Object)
+        raw = json.loads(Path(path).read_text(encoding=encoding_of(path)), object_pairs_hook=_Object)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected {what}. Check the path.") from None
     except (ValueError, RecursionError) as error:
@@ -145,8 +151,8 @@ def read_section(
     section = raw.get(key) if isinstance(raw, _Object) else None
     if not isinstance(section, _Object):
         raise UserError(f'{path}: no object "{key}" found; expected {what}. Check the path.')
-    videos = section.in_file_order()
-    if len(videos) > len(section) and not repeated:
+    videos = [(video_id.strip(), value) for video_id, value in section.in_file_order()]
+    if len(videos) > len({video_id for video_id, _ in videos}) and not repeated:
         twice = [video_id for video_id, count in Counter(video_id for video_id, _ in videos).items() if count > 1]
         raise UserError(f'{path}: "{key}" lists {twice[:3]} more than once; expected once. Merge the lists.')
     return raw, videos
@@ -177,7 +183,7 @@ class VideoEntry:
         """
         if not isinstance(self.raw.get("subset"), str):
             raise self._unless("subset", "text")
-        return str(self.raw["subset"])
+        return str(self.raw["subset"]).strip()
 
     def duration_s(self) -> float:
         """The duration; may be NaN or infinite.
@@ -185,10 +191,25 @@ class VideoEntry:
         Raises:
             UserError: there is none, or it is no number.
         """
-        number = _as_float(self.raw.get("duration"))
+        number = as_float(self.raw.get("duration"))
         if number is None:
             raise self._unless("duration", "a number of seconds")
         return number
+
+    def fps(self) -> float | None:
+        """Frames per second, as "fps" or as "frame" (how many) over "duration"; None where the entry has neither.
+
+        Raises:
+            UserError: it is no positive number.
+        """
+        if self.raw.get("fps") is not None:
+            fps = as_float(self.raw["fps"])
+            if fps is None or not (fps > 0 and math.isfinite(fps)):
+                raise self._unless("fps", "a positive number")
+            return fps
+        frames, duration_s = as_float(self.raw.get("frame")), as_float(self.raw.get("duration"))
+        fps = frames / duration_s if frames and duration_s else 0.0
+        return fps if fps > 0 and math.isfinite(fps) else None
 
     def _unless(self, key: str, expected: str) -> UserError:
         return UserError(f'{self.where}: "{key}" is {self.raw.get(key)!r}; expected {expected}. Correct the entry.')
@@ -205,9 +226,10 @@ class VideoEntry:
         """The annotated instances; none where the video is not annotated in time.
 
         Raises:
-            UserError: an entry is no instance; says which.
+            UserError: entries are no instances; says which.
         """
-        return tuple(self._instance(place, item) for place, item in enumerate(self._list("annotations")))
+        items = enumerate(self._list("annotations"))
+        return self._all([partial(self._instance, place, item) for place, item in items])
 
     def instances_known(self) -> bool:
         """Whether the video is annotated in time; then no instances mean that nothing occurs.
@@ -221,10 +243,19 @@ class VideoEntry:
         """Intervals that are not scored.
 
         Raises:
-            UserError: an entry is no interval; says which.
+            UserError: entries are no intervals; says which.
         """
         items = enumerate(self._list("ambiguous"))
-        return tuple(self._interval(item, f"ambiguous interval {place}") for place, item in items)
+        return self._all([partial(self._interval, item, f"ambiguous interval {place}") for place, item in items])
+
+    def _all(self, parts: Sequence[Callable[[], Part]]) -> tuple[Part, ...]:
+        mistakes = Mistakes(self.where)
+        found = []
+        for part in parts:
+            with mistakes.gathered():
+                found.append(part())
+        mistakes.raise_if_any()
+        return tuple(found)
 
     def _list(self, key: str) -> list[Any]:
         items = self.raw.get(key, [])
@@ -238,7 +269,7 @@ class VideoEntry:
         label = item.get("label") if isinstance(item, dict) else None
         if not isinstance(label, str):
             raise UserError(f"{self.where}: {what}: has no label text; expected {ANNOTATIONS}. Correct it.")
-        return (label, *self._interval(item.get("segment"), what))
+        return (label.strip(), *self._interval(item.get("segment"), what))
 
     def _interval(self, value: Any, what: str) -> Interval:
         problem = segment_problem(value, possible=not self.impossible)
@@ -259,66 +290,13 @@ def read_annotations_file(path: str | Path, *, judged_later: bool = False) -> tu
         UserError: no such file, another format, a video that is no object; and what `judged_later` would let pass.
     """
     head, videos = read_section(path, "database", f"annotations {ANNOTATIONS}", repeated=judged_later)
+    mistakes = Mistakes(path)
     entries = []
     for video_id, raw in videos:
         where = f"{path}: video {video_id!r}"
-        if not isinstance(raw, dict):
-            raise UserError(f"{where}: found {type(raw).__name__}; expected {ANNOTATIONS}. Correct the entry.")
-        entries.append(VideoEntry(video_id, raw, where, judged_later))
+        if isinstance(raw, dict):
+            entries.append(VideoEntry(video_id, raw, where, judged_later))
+        else:
+            mistakes.add(f"{where}: found {type(raw).__name__}; expected {ANNOTATIONS}. Correct the entry.")
+    mistakes.raise_if_any()
     return head, entries
-
-
-def names(value: Any, where: str) -> tuple[str, ...]:
-    """A list of class names.
-
-    Raises:
-        UserError: anything else.
-    """
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise UserError(f"{where} is {value!r}; expected a list of class names. Correct the file.")
-    return tuple(value)
-
-
-def detection_problem(entry: Any) -> str:
-    """Why a value is no detection; empty if it is one."""
-    if not isinstance(entry, dict):
-        return f"is {entry!r}, not an object"
-    missing = [key for key in ("label", "score", "segment") if key not in entry]
-    if missing:
-        return f"has no {' and no '.join(missing)}"
-    if not isinstance(entry["label"], str):
-        return f"label is {entry['label']!r}, not a class name"
-    if not is_number(entry["score"]):
-        return f"score is {entry['score']!r}, not a finite number"
-    return segment_problem(entry["segment"])
-
-
-def segment_problem(segment: Any, *, possible: bool = True) -> str:
-    """Why a value is no interval [start s, end s]; empty if it is one.
-
-    Args:
-        segment: the value.
-        possible: whether its times have to be finite and in order.
-    """
-    times = [_as_float(value) for value in segment] if isinstance(segment, list) else []
-    numbers = [time for time in times if time is not None and (math.isfinite(time) or not possible)]
-    if len(numbers) != 2 or len(times) != 2:
-        return f"segment is {segment!r}, not [start, end] in seconds"
-    return f"segment {segment!r} ends before it starts" if possible and numbers[1] < numbers[0] else ""
-
-
-def is_number(value: Any) -> bool:
-    """Whether a JSON value is a finite number."""
-    number = _as_float(value)
-    return number is not None and math.isfinite(number)
-
-
-def _as_float(value: Any) -> float | None:
-    """A JSON number, or one as text, as float; None for anything else, also one beyond what a float holds."""
-    written = isinstance(value, str) and _NUMBER.fullmatch(value)
-    if not (written or isinstance(value, (int, float))) or isinstance(value, bool):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return None

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tc3net.common.errors import UserError
+from tc3net.common.errors import Mistakes, UserError
 from tc3net.common.files import write_json
+from tc3net.common.names import counted, require_different
+from tc3net.data.subset_names import find_subset
 from tc3net.data.timebase import TimeBase
 from tc3net.intervals.activitynet_json import (
     AMBIGUOUS,
@@ -23,12 +25,11 @@ from tc3net.intervals.activitynet_json import (
     Labelled,
     VideoEntry,
     annotations_file,
-    is_number,
-    names,
     read_annotations_file,
     video_entry,
 )
 from tc3net.intervals.columns import AnnotatedVideos, GroundTruth
+from tc3net.intervals.json_values import is_number, names
 
 
 def annotations_dict(annotated: AnnotatedVideos, subset: str) -> dict[str, Any]:
@@ -82,24 +83,72 @@ def load_annotations(path: str | Path, subset: str | None) -> AnnotatedVideos:
             that "classes" does not have.
     """
     head, entries = read_annotations_file(path)
-    subsets = sorted({str(entry.raw["subset"]) for entry in entries if "subset" in entry.raw})
-    chosen = [one for one in entries if subset is None or not subsets or one.raw.get("subset") == subset]
-    if not chosen:
-        raise UserError(f"{path}: no videos of the subset {subset!r}; it has {subsets}. Choose one with --subset.")
-    every_label = {label for entry in entries for label, _, _ in entry.instances()}
-    classes = _classes(path, head["classes"]) if "classes" in head else tuple(sorted(every_label - {AMBIGUOUS}))
+    chosen, subset_notes = _chosen(path, entries, subset)
+    instances = _instances(path, entries)
+    every_label = {label for found in instances.values() for label, _, _ in found}
+    if "classes" in head:
+        classes = _classes(path, head["classes"])
+    else:
+        classes = tuple(sorted(every_label - {AMBIGUOUS}))
+        require_different(classes, "class", path)
     stray = sorted(every_label - set(classes) - {AMBIGUOUS})
     if stray:
         raise UserError(f'{path}: labels {stray[:3]} are not in its "classes"; expected all there. Add them.')
     known = [entry for entry in chosen if entry.instances_known()]
-    unknown = len(chosen) - len(known)
+    truth = _truth_of(path, classes, known, instances)
     return AnnotatedVideos(
         dataset=str(head.get("dataset", Path(path).name)),
-        truth=_truth_of(classes, known),
+        truth=truth,
         duration_s=np.array([_duration_s(entry) for entry in known]),
         time_bases=_time_bases(path, head),
-        notes=(f"{unknown} videos without annotations are not scored",) if unknown else (),
+        notes=(*subset_notes, *_notes(chosen, known, classes, instances)),
     )
+
+
+def _chosen(
+    path: str | Path, entries: Sequence[VideoEntry], subset: str | None
+) -> tuple[list[VideoEntry], tuple[str, ...]]:
+    """The videos of a subset, and what had to be assumed about its name."""
+    subsets = sorted({str(entry.raw["subset"]).strip() for entry in entries if "subset" in entry.raw})
+    if subset is None or not subsets:
+        if not entries:
+            raise UserError(f"{path}: no videos found; expected at least one. Check the path.")
+        return list(entries), ()
+    meant = find_subset(subset, subsets)
+    chosen = [one for one in entries if "subset" in one.raw and str(one.raw["subset"]).strip() == meant]
+    if not chosen:
+        raise UserError(f"{path}: no videos of the subset {subset!r}; it has {subsets}. Choose one with --subset.")
+    return chosen, () if meant == subset else (f"the subset {subset!r} is {meant!r} in the annotations",)
+
+
+def _instances(path: str | Path, entries: Sequence[VideoEntry]) -> dict[str, tuple[Labelled, ...]]:
+    """All instances by video; all mistakes of the file in one error."""
+    mistakes = Mistakes(path)
+    found: dict[str, tuple[Labelled, ...]] = {}
+    for entry in entries:
+        with mistakes.gathered():
+            found[entry.video_id] = entry.instances()
+    mistakes.raise_if_any()
+    return found
+
+
+def _notes(
+    chosen: Sequence[VideoEntry],
+    known: Sequence[VideoEntry],
+    classes: tuple[str, ...],
+    instances: Mapping[str, Sequence[Labelled]],
+) -> list[str]:
+    notes = []
+    unknown = len(chosen) - len(known)
+    if unknown:
+        notes.append(f"{counted(unknown, 'video')} without annotations {'is' if unknown == 1 else 'are'} not scored")
+    ambiguous = sum(label == AMBIGUOUS for entry in known for label, _, _ in instances[entry.video_id])
+    if ambiguous and AMBIGUOUS not in classes:
+        notes.append(f"label {AMBIGUOUS!r}: {counted(ambiguous, 'interval')} not scored")
+    with_fps = sum(entry.raw.get("fps") is not None for entry in known)
+    if with_fps:
+        notes.append(f"fps of {counted(with_fps, 'video')} not used: times are seconds")
+    return notes
 
 
 def _duration_s(entry: VideoEntry) -> float:
@@ -107,15 +156,23 @@ def _duration_s(entry: VideoEntry) -> float:
     return entry.duration_s() if is_number(entry.raw.get("duration")) else math.nan
 
 
-def _truth_of(classes: tuple[str, ...], known: Sequence[VideoEntry]) -> GroundTruth:
+def _truth_of(
+    path: str | Path,
+    classes: tuple[str, ...],
+    known: Sequence[VideoEntry],
+    found_in: Mapping[str, Sequence[Labelled]],
+) -> GroundTruth:
+    mistakes = Mistakes(path)
     instances: dict[str, list[Labelled]] = {}
     ambiguous: dict[str, list[Interval]] = {}
     scored = frozenset(classes)
     for entry in known:
-        found = entry.instances()
+        found = found_in[entry.video_id]
         instances[entry.video_id] = [one for one in found if one[0] in scored]
         not_scored = [(start_s, end_s) for label, start_s, end_s in found if label not in scored]
-        ambiguous[entry.video_id] = [*not_scored, *entry.ambiguous()]
+        with mistakes.gathered():
+            ambiguous[entry.video_id] = [*not_scored, *entry.ambiguous()]
+    mistakes.raise_if_any()
     return ground_truth(classes, instances, ambiguous)
 
 
@@ -154,6 +211,7 @@ def _classes(path: str | Path, value: Any) -> tuple[str, ...]:
     classes = names(value, f'{path}: "classes"')
     if len(set(classes)) < len(classes):
         raise UserError(f'{path}: "classes" is {value!r}; expected a list of different class names. Correct it.')
+    require_different(classes, "class", path)
     return classes
 
 
@@ -171,10 +229,15 @@ def _time_bases(path: str | Path, head: Mapping[str, Any]) -> tuple[TimeBase, ..
 def load_instances(path: str | Path) -> dict[str, tuple[Labelled, ...]]:
     """Annotated instances by video: (class name, start s, end s), of all subsets.
 
+    Intervals that are not scored are among them, under the name "Ambiguous".
+
     Raises:
         UserError: no such file, or another format.
     """
-    return {entry.video_id: entry.instances() for entry in read_annotations_file(path)[1]}
+    entries = read_annotations_file(path)[1]
+    instances = _instances(path, entries)
+    not_scored = {one.video_id: [(AMBIGUOUS, start_s, end_s) for start_s, end_s in one.ambiguous()] for one in entries}
+    return {video_id: (*found, *not_scored[video_id]) for video_id, found in instances.items()}
 
 
 def annotated_videos(
@@ -187,7 +250,8 @@ def annotated_videos(
     """Ground truth of some videos; None where nothing is known about any of them.
 
     Args:
-        instances: by video, as `load_instances` gives them; those of other classes are left out.
+        instances: by video, as `load_instances` gives them; those of other classes are left out, but for "Ambiguous",
+            which is no class of these unless they list it.
         classes: class names by id.
         duration_s: durations of the videos, whose order the ground truth takes.
         dataset: title.
@@ -197,4 +261,9 @@ def annotated_videos(
         return None
     scored = frozenset(classes)
     of_class = {video_id: [one for one in instances[video_id] if one[0] in scored] for video_id in known}
-    return AnnotatedVideos(dataset, ground_truth(classes, of_class), np.array([duration_s[v] for v in known]))
+    ambiguous = {
+        video_id: [(start_s, end_s) for label, start_s, end_s in instances[video_id] if label == AMBIGUOUS]
+        for video_id in (() if AMBIGUOUS in scored else known)
+    }
+    truth = ground_truth(classes, of_class, ambiguous)
+    return AnnotatedVideos(dataset, truth, np.array([duration_s[v] for v in known]))

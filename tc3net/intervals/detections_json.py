@@ -17,14 +17,15 @@ import numpy as np
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
+from tc3net.common.names import counted
 from tc3net.intervals.activitynet_json import (
     DETECTIONS,
     detection_entry,
-    detection_problem,
     read_section,
     results_file,
 )
 from tc3net.intervals.columns import Detections, GroundTruth
+from tc3net.intervals.json_values import detection_problem
 
 
 def results_dict(detections: Detections, classes: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
@@ -99,15 +100,22 @@ def load_detections(path: str | Path, truth: GroundTruth) -> LoadedDetections:
                 bad.append(f"video {video!r}, detection {place}: {problem}")
             elif video not in video_of:
                 unknown_videos[video] += 1
-            elif entry["label"] not in label_of:
-                unknown_labels[entry["label"]] += 1
+            elif entry["label"].strip() not in label_of:
+                unknown_labels[entry["label"].strip()] += 1
             else:
                 start_s, end_s = entry["segment"]
-                row = (video_of[video], label_of[entry["label"]], float(start_s), float(end_s), float(entry["score"]))
+                row = (
+                    video_of[video],
+                    label_of[entry["label"].strip()],
+                    float(start_s),
+                    float(end_s),
+                    float(entry["score"]),
+                )
                 rows.append(row)
     if bad:
+        shown = "; ".join(bad[:3]) + ("; ..." if len(bad) > 3 else "")
         raise UserError(
-            f"{path}: {len(bad)} detections cannot be scored: {'; '.join(bad[:3])}{'; ...' if len(bad) > 3 else ''}. "
+            f"{path}: {counted(len(bad), 'detection')} cannot be scored: {shown}. "
             f"Expected {DETECTIONS} with finite numbers and start <= end (seconds). Correct or remove them."
         )
     if not rows and (unknown_labels or unknown_videos):
@@ -130,13 +138,16 @@ def report_lines(loaded: LoadedDetections, classes: tuple[str, ...]) -> list[str
     for label, number in sorted(loaded.unknown_labels.items()):
         near = difflib.get_close_matches(label, classes, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        lines.append(f"label {label!r} is unknown: {number} detections ignored{hint}")
+        lines.append(f"label {label!r} is unknown: {counted(number, 'detection')} ignored{hint}")
     if loaded.unknown_videos:
         number, videos = sum(loaded.unknown_videos.values()), list(loaded.unknown_videos)
-        lines.append(f"{number} detections in {len(videos)} videos without annotations ignored ({_some(videos)})")
+        where = f"{counted(len(videos), 'video')} without annotations ignored ({_some(videos)})"
+        lines.append(f"{counted(number, 'detection')} in {where}")
     if loaded.empty_videos:
         names = _some(loaded.empty_videos)
-        lines.append(f"{len(loaded.empty_videos)} annotated videos have no detections; instances missed ({names})")
+        number = len(loaded.empty_videos)
+        verb = "has" if number == 1 else "have"
+        lines.append(f"{counted(number, 'annotated video')} {verb} no detections; instances missed ({names})")
     return lines
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from absl import flags
 
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
 from tc3net.report.content import load_input
 from tc3net.report.page import write_report
 from tc3net.report.video_files import VideoFiles
 from tc3net.report.videos import MOST_CLASSES
 from tc3net.results.folder import evaluation_folder
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 

@@ -14,6 +14,7 @@ from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import AnnotatedVideos, Detections
 from tc3net.results.assessment import Assessment, assess_scored
 from tc3net.results.folder import METRICS, evaluation_folder, load_folder, read_metrics_file
+from tc3net.results.sources import Scored
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def load_input(path: str | Path) -> ReportInput:
     """
     folder = evaluation_folder(path)
     scored, metrics = load_folder(folder), read_metrics_file(folder)
+    if not len(scored.annotated.truth):
+        return _without_times(scored, metrics)
     assessment = assess_scored(scored, **_how_scored(folder, metrics))
     return ReportInput(
         title=scored.annotated.dataset,
@@ -73,6 +76,21 @@ def load_input(path: str | Path) -> ReportInput:
         config=scored.config,
         facts=facts_of(metrics),
         notes=(*scored.annotated.notes, *scored.notes),
+    )
+
+
+def _without_times(scored: Scored, metrics: dict[str, Any]) -> ReportInput:
+    """Of an evaluation of classes alone: what was predicted, and the classification mAP as a note."""
+    found = metrics.get("classification")
+    share = f" Classification mAP {100 * found['map_fraction']:.1f} %." if isinstance(found, dict) else ""
+    return ReportInput(
+        title=scored.annotated.dataset,
+        classes=scored.annotated.truth.classes,
+        detections=scored.detections,
+        scores=scored.scores,
+        config=scored.config,
+        facts=facts_of(metrics),
+        notes=(f"No instances with times are annotated in these videos.{share}", *scored.annotated.notes),
     )
 
 

@@ -27,6 +27,7 @@ from tc3net.evaluation import (
 from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import AnnotatedVideos, Detections
 from tc3net.results.sources import Scored, from_scores
+from tc3net.terminal.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,15 @@ def assess_scored(
         UserError: unknown protocol, no annotated instances, or different time bases where one needs a grid.
     """
     truth, grid = scored.annotated.truth, grid_for(scored.annotated, protocols)
-    matches = tuple(match_localization(each, truth, scored.detections, time_base=grid) for each in protocols)
-    intervals = [bootstrap(m, resamples=resamples, seed=seed, confidence=confidence) for m in matches if resamples]
+    matches = tuple(
+        match_localization(each, truth, scored.detections, time_base=grid)
+        for each in progress_bar(protocols, "matching", "protocol")
+    )
+    intervals = [
+        bootstrap(m, resamples=resamples, seed=seed, confidence=confidence)
+        for m in progress_bar(matches, "resampling", "protocol")
+        if resamples
+    ]
     return Assessment(
         detections=scored.detections,
         matches=matches,

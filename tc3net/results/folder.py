@@ -3,6 +3,8 @@
 detections.json      ActivityNet format, seconds        ground_truth.json   what they were scored against, same format
 metrics.json         every number, as fractions         tables/             CSV, Markdown, LaTeX
 analysis/            error analysis (on request)
+
+Of a run: RUN/evaluation, its test subset; RUN/evaluation-SUBSET, another one.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from tc3net.inference.raw_scores import load_scores
 from tc3net.intervals.annotations_json import load_annotations, save_annotations
 from tc3net.intervals.detections_json import save_detections
 from tc3net.results.assessment import Assessment
-from tc3net.results.sources import Scored, from_detections, with_scores
+from tc3net.results.sources import Scored, from_detections, from_scores, with_scores
 from tc3net.visualization import error_figures, style
 
 # What `python -m tc3net.evaluate` writes, and `load_folder` reads.
@@ -67,7 +69,7 @@ def write_evaluation(
     folder: str | Path,
     scored: Scored,
     assessment: Assessment,
-    recall: AverageRecall,
+    recall: AverageRecall | None,
     subset: str,
     facts: dict[str, Any],
 ) -> None:
@@ -77,19 +79,20 @@ def write_evaluation(
         folder: created if absent.
         scored: detections and ground truth.
         assessment: their scores.
-        recall: AR@AN.
-        subset: name of the subset, for ground_truth.json.
+        recall: AR@AN; None where no instances are annotated.
+        subset: name of the subset, for metrics.json and ground_truth.json.
         facts: more entries of metrics.json: source, detection settings, versions.
     """
     folder, classes = Path(folder), scored.annotated.truth.classes
     save_detections(folder / DETECTIONS, scored.detections, classes)
     save_annotations(folder / TRUTH, scored.annotated, subset)
-    proposals = {
-        "available_per_video": recall.available,
-        "ar_fraction": {str(number): recall.at(number) for number in PROPOSAL_NUMBERS},
-        "area_fraction": recall.area,
-    }
-    metrics = {"dataset": scored.annotated.dataset, **assessment.as_dict(classes), "proposals": proposals}
+    metrics = {"dataset": scored.annotated.dataset, "subset": subset, **assessment.as_dict(classes)}
+    if recall is not None:
+        metrics["proposals"] = {
+            "available_per_video": recall.available,
+            "ar_fraction": {str(number): recall.at(number) for number in PROPOSAL_NUMBERS},
+            "area_fraction": recall.area,
+        }
     if scored.out_of_scope is not None:
         metrics["out_of_scope"] = scored.out_of_scope
     if scored.chosen is not None:
@@ -100,7 +103,8 @@ def write_evaluation(
         facts = {**facts, "extensions": list(loaded_extensions())}  # a protocol may be of one of these
     write_json(folder / METRICS, {**metrics, **facts})
     results, intervals = assessment.localization, assessment.intervals
-    write_tables(folder / "tables", "summary", summary_tables(results, intervals), long_table(results, intervals))
+    if results:
+        write_tables(folder / "tables", "summary", summary_tables(results, intervals), long_table(results, intervals))
     for result in results:
         write_tables(folder / "tables", f"per_class_{result.protocol}", [class_table(result)])
 
@@ -163,19 +167,39 @@ def plain(values: np.ndarray) -> Any:
     return plain.tolist()
 
 
+def default_folder(run_dir: str | Path, subset: str, test_subset: str | None) -> Path:
+    """Where a run's evaluation on a subset lies: `evaluation` for its test subset, else `evaluation-SUBSET`.
+
+    Args:
+        run_dir: run folder.
+        subset: what is evaluated.
+        test_subset: the run's; "test" where it has none.
+    """
+    return Path(run_dir) / ("evaluation" if subset == (test_subset or "test") else f"evaluation-{subset}")
+
+
 def evaluation_folder(path: str | Path) -> Path:
-    """The folder of an evaluation: the one given, or `evaluation` in a run folder.
+    """The folder of an evaluation: the one given, or in a run folder `evaluation`, or its only `evaluation-SUBSET`.
 
     Raises:
-        UserError: no evaluation there.
+        UserError: no evaluation there, or several of other subsets than the test subset.
     """
-    folders = [folder for folder in (Path(path), Path(path) / "evaluation") if (folder / DETECTIONS).is_file()]
-    if not folders:
+    path = Path(path)
+    for folder in (path, path / "evaluation"):
+        if (folder / DETECTIONS).is_file():
+            return folder
+    others = sorted(folder for folder in path.glob("evaluation-*") if (folder / DETECTIONS).is_file())
+    if len(others) > 1:
+        raise UserError(
+            f"{path}: found {len(others)} evaluations ({', '.join(folder.name for folder in others)}) and none of the "
+            f"test subset; expected one. Name it, as in {others[0]}."
+        )
+    if not others:
         raise UserError(
             f"{path}: no {DETECTIONS} found there or in its folder evaluation. Run `python -m tc3net.evaluate` for it "
             "first, or give the file of detections itself with --dataset_dir or --annotations."
         )
-    return folders[0]
+    return others[0]
 
 
 def read_metrics_file(folder: Path) -> dict[str, Any]:
@@ -202,6 +226,20 @@ def detection_settings(folder: Path) -> DetectionConfig:
         raise UserError(f"{folder / METRICS}: no detection settings found ({error}). Evaluate again.") from None
 
 
+def _classes_alone(folder: Path, name: str) -> Scored:
+    """An evaluation without times: its ground truth is in the raw scores, since no video has annotated instances.
+
+    Raises:
+        UserError: they are not there.
+    """
+    if not (folder / RAW_SCORES).is_file():
+        raise UserError(
+            f"{folder}: no {RAW_SCORES} found; expected it where classes alone were evaluated. Evaluate without "
+            "--output_dir, or into the folder of the raw scores."
+        )
+    return from_scores(name, load_scores(folder / RAW_SCORES), detection_settings(folder))
+
+
 def load_folder(path: str | Path) -> Scored:
     """What an evaluation left behind: its detections as they are, ground truth, and raw scores if it has them.
 
@@ -212,6 +250,8 @@ def load_folder(path: str | Path) -> Scored:
         UserError: no evaluation there, or one of its files is damaged.
     """
     folder = evaluation_folder(path)
+    if (folder / METRICS).is_file() and read_metrics_file(folder).get("localization") == {}:
+        return _classes_alone(folder, str(path))
     scored = replace(from_detections(folder / DETECTIONS, load_annotations(folder / TRUTH, None)), name=str(path))
     if not (folder / RAW_SCORES).is_file():
         return scored

@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UserError, plain_message
 from tc3net.common.files import atomic_path
 from tc3net.common.stack import NAME, optimizer_variables
 from tc3net.model import ThreeCNet
@@ -87,7 +87,7 @@ def damage(path: str) -> str | None:
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except _UNREADABLE as error:
-        return " ".join(str(error).split())
+        return plain_message(error)
     return None
 
 
@@ -115,11 +115,22 @@ class CheckpointFolder:
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"step-{step}"
         checkpoint = tf.train.Checkpoint(**saved_variables(self._model), notes=self._notes, stack=_Notes(NAME))
-        path = checkpoint.write(str(self._folder / name))
+        try:
+            path = checkpoint.write(str(self._folder / name))
+        except BaseException:
+            self._remove_unfinished(name)  # on a full disk it would be in the way of the next try
+            raise
         with atomic_path(self._folder / "checkpoint") as temporary:
             temporary.write_text(f'model_checkpoint_path: "{name}"\n', encoding="utf-8")
         self._remove_all_but(step)
         return str(path)
+
+    def _remove_unfinished(self, name: str) -> None:
+        """Deletes what a save that failed left; a checkpoint that has its index was there before, and stays."""
+        shutil.rmtree(self._folder / f"{name}_temp", ignore_errors=True)
+        if not (self._folder / f"{name}.index").exists():
+            for data in self._folder.glob(f"{name}.*"):
+                data.unlink(missing_ok=True)
 
     def _remove_all_but(self, step: int) -> None:
         """Leaves the newest checkpoints up to `step`; later ones are left over from a save that did not finish."""
@@ -252,8 +263,8 @@ def restore_network(path: str, model: ThreeCNet, weights: str = "averaged") -> b
 
 def _unreadable(path: str, error: Exception) -> UserError:
     return UserError(
-        f"{path}: the checkpoint cannot be read ({error}). Take the other one (--checkpoint=last or best), or resume "
-        "the training, which goes on from an earlier one."
+        f"{path}: the checkpoint cannot be read ({plain_message(error)}). Take the other one (--checkpoint=last or "
+        "best), or resume the training, which goes on from an earlier one."
     )
 
 

@@ -5,6 +5,7 @@ run.json          classes, feature size, time base, architecture, detection defa
 metrics.jsonl     one JSON object per logging interval and per evaluation
 checkpoints/      the newest checkpoints        best/   the one with the best evaluation
 tensorboard/      event files
+training.lock     locked by the process that trains, which it names
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tc3net.data.schema import Manifest
 from tc3net.model import ModelConfig, ThreeCNet
 from tc3net.runs.checkpoints import latest, restore_network
 from tc3net.runs.description import RunInfo, TrainingChoices
+from tc3net.runs.lock import LOCK
 
 CHECKPOINTS = {"last": "checkpoints", "best": "best"}
 
@@ -69,15 +71,15 @@ def _earlier_test_subset(folder: Path) -> str | None:
     return next((line.partition("=")[2] for line in reversed(lines) if line.startswith("--test_subset=")), None)
 
 
-def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
-    """Makes the run folder, or recognises it as an earlier part of the same run and notes this start in it.
+def check_run_dir(run_dir: str | Path, run: RunInfo) -> RunInfo | None:
+    """Looks whether a run may be started in a folder, and changes nothing.
 
     Args:
         run_dir: folder of the run.
         run: the run to be started.
 
     Returns:
-        Whether an earlier part is there (to be resumed).
+        The earlier part of the same run, or None where the folder is new.
 
     Raises:
         UserError: the folder holds another run, or other files.
@@ -92,13 +94,29 @@ def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
                     f"{folder} holds a run with another {name}: {_difference(found, wanted)}. "
                     "Choose another --run_dir, or give the earlier run's flags to resume it."
                 )
-        save_run(folder, replace(earlier, starts=(*earlier.starts, *run.starts)))
-        return True
-    if folder.is_dir() and any(folder.iterdir()):
+        return earlier
+    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no run. Choose another --run_dir.")
-    folder.mkdir(parents=True, exist_ok=True)
-    save_run(folder, run)
-    return False
+    return None
+
+
+def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
+    """Makes the run folder, or recognises it as an earlier part of the same run and notes this start in it.
+
+    Args:
+        run_dir: folder of the run.
+        run: the run to be started.
+
+    Returns:
+        Whether an earlier part is there (to be resumed).
+
+    Raises:
+        UserError: see `check_run_dir`.
+    """
+    earlier = check_run_dir(run_dir, run)
+    Path(run_dir).mkdir(parents=True, exist_ok=True)
+    save_run(run_dir, run if earlier is None else replace(earlier, starts=(*earlier.starts, *run.starts)))
+    return earlier is not None
 
 
 def _comparable(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from tc3net.common.config import option
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UserError, plain_text
 
 T = TypeVar("T")
 
@@ -58,13 +58,13 @@ class CallFailed(Exception):  # noqa: N818 - it says what happened to one attemp
 
     Attributes:
         code: gRPC's name of the status (UNAVAILABLE, INVALID_ARGUMENT, ...), also over REST.
-        details: the server's or the network's words.
+        details: the server's or the network's words, without the names of the server's graph.
         attempts: how many attempts were made.
     """
 
     def __init__(self, code: str, details: str) -> None:
-        super().__init__(f"{code}: {details}")
-        self.code, self.details, self.attempts = code, details, 1
+        self.code, self.details, self.attempts = code, plain_text(details), 1
+        super().__init__(f"{code}: {self.details}")
 
     @property
     def may_pass(self) -> bool:

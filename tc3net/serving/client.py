@@ -19,7 +19,6 @@ import numpy as np
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.command import run_main
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.intervals.columns import Detections
@@ -37,6 +36,7 @@ from tc3net.serving.calls import (
     with_retries,
 )
 from tc3net.serving.features import as_tensors, checked_features, groups, request
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 T = TypeVar("T")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tc3net.terminal.lines import in_columns
+
 
 @dataclass(frozen=True)
 class IntervalFacts:
@@ -59,7 +61,7 @@ class Evaluation:
     Attributes:
         scalars: TensorBoard tag -> value.
         selection: the value that decides which checkpoint is best; higher is better.
-        summary: one line for the terminal.
+        summary: for the terminal; " | " stands between subsets, "; " between a subset's numbers.
         selected_by: what `selection` measured, and on which videos.
         details: what the caller's own observers draw from, so that nothing is scored twice; the loop does not look.
     """
@@ -94,7 +96,7 @@ def hours(seconds: float) -> str:
 
 
 class TerminalLog(Observer):
-    """One plain line per event, for a terminal as for a pipe."""
+    """Plain lines of at most 100 columns, for a terminal as for a pipe; `metrics.jsonl` has every value."""
 
     def on_start(self, step: int, checkpoint: str | None) -> None:
         """Says where a resumed run goes on."""
@@ -102,17 +104,26 @@ class TerminalLog(Observer):
             print(f"Resuming after step {step} ({checkpoint}).", flush=True)
 
     def on_log(self, facts: IntervalFacts) -> None:
-        """step 500/50000  loss 3.21  ...  0.31 steps/s  2710 segments/s  waiting for input 2 %  ETA 44:21:07."""
-        shown = {**facts.means, **{k: v for k, v in facts.others.items() if k == "learning_rate"}}
-        terms = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
-        print(
-            f"step {facts.step:>{len(str(facts.iterations))}}/{facts.iterations}  {terms}  "
-            f"{facts.steps_per_second:.2f} steps/s  {facts.segments_per_second:.0f} segments/s  "
-            f"waiting for input {100 * facts.input_wait_share:.0f} %  ETA {hours(facts.remaining_s)}",
-            flush=True,
-        )
+        """Step, loss, speed and time left; the loss's terms and the learning rate below them where they do not fit.
+
+        step 500/50000  loss 3.21  0.31 steps/s  2710 segments/s  waiting for input 2 %  ETA 44:21:07
+            classification 2.1  center 0.9  count 0.2  learning_rate 0.0001
+        """
+        step = f"step {facts.step:>{len(str(facts.iterations))}}/{facts.iterations}"
+        means = [f"{name} {value:.4g}" for name, value in facts.means.items()]
+        rate = [f"{name} {value:.4g}" for name, value in facts.others.items() if name == "learning_rate"]
+        speed = (
+            f"{facts.steps_per_second:.2f} steps/s", f"{facts.segments_per_second:.0f} segments/s",
+            f"waiting for input {100 * facts.input_wait_share:.0f} %", f"ETA {hours(facts.remaining_s)}",
+        )  # fmt: skip
+        print(in_columns([step, *means[:1], *speed, *means[1:], *rate]), flush=True)
 
     def on_evaluation(self, step: int, evaluation: Evaluation, best: bool) -> None:
-        """evaluation at step 500: <summary>."""
-        note = f" (best so far by {evaluation.selected_by})" if best else ""
-        print(f"evaluation at step {step}: {evaluation.summary}{note}", flush=True)
+        """evaluation at step 500: <summary>, a line for each subset."""
+        first, *others = evaluation.summary.split(" | ")
+        note = [f"(best so far by {evaluation.selected_by})"] if best else []
+        subsets = [in_columns(subset.split("; "), gap="; ", indent=" " * 8) for subset in others]
+        begin = in_columns(f"evaluation at step {step}: {first}".split("; "), gap="; ")
+        print(
+            "\n".join([begin, *(f"    {subset}" for subset in subsets), *(f"    {line}" for line in note)]), flush=True
+        )

@@ -23,7 +23,7 @@ from tests.support.needs import ADDONS, needs
 
 def test_training_leaves_a_complete_run_folder(work: Path) -> None:
     names = {path.name for path in (work / "run").iterdir()}
-    assert names == {"flags.cfg", "run.json", "metrics.jsonl", "checkpoints", "best", "tensorboard"}
+    assert names == {"flags.cfg", "run.json", "metrics.jsonl", "checkpoints", "best", "tensorboard", "training.lock"}
     evaluated = [e for e in read_metrics(work / "run") if "evaluation" in e]
     assert [e["step"] for e in evaluated] == [0, 2, 4]
     assert {"thumos14/mAP@0.50", "reference/mAP@0.50", "classification/mAP"} <= set(evaluated[0]["evaluation"])

@@ -35,7 +35,7 @@ def test_detections_of_another_tool(files: Path) -> None:
     more = ("--protocols=reference", "--bootstrap=200", "--analysis", "--tious=0.1,0.7,0.95")
     screen = command("tc3net.evaluate", f"--detections={files / 'bad.json'}", *truth, *more)
     for text in (
-        "label 'Swim' is unknown: 1 detections ignored",
+        "label 'Swim' is unknown: 1 detection ignored",
         "6 annotated videos have no detections; instances missed (v2, v3, v6, ...)",
         "reference: grid of TimeBase(fps=25.0, frames_per_segment=16, stride_frames=16) assumed",
         "reference     50.0   50.0   50.0",

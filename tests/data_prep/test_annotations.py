@@ -160,7 +160,7 @@ def test_wtalc_folder(tmp_path):
         ({"duration": np.array([["1"], ["2"]])}, "duration.npy: <U1 values found"),
         ({"duration": np.ones((2, 2))}, "duration.npy: shape [2, 2]"),
         ({"videoname": np.array([1, 2])}, "videoname.npy: found"),
-        ({"labels": objects(["Run"], [])}, "video 'v1': 2 segments but 1 segment labels"),
+        ({"labels": objects(["Run"], [])}, "video 'v1': 2 segments but 1 segment label found"),
         ({"segments": objects([[1, 2], [3]], [])}, "video 'v1': segment 1: found [3]"),
         ({"segments": objects([[1, 2], ["a", 4]], [])}, "video 'v1': segment 1: found ['a', 4]"),
         ({"segments": objects(3, [])}, "video 'v1': segments: found 3; expected a list"),
@@ -178,7 +178,7 @@ def test_wtalc_folders_that_are_refused(tmp_path, changes, message):
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("v2 1", "found 'v2 1'; expected"), ("v2 1 x", "found"), ("other 1 2", "none of its 1 videos is in videoname")],
+    [("v2 1", "found 'v2 1'; expected"), ("v2 1 x", "found"), ("other 1 2", "none of its 1 video is in videoname")],
 )
 def test_bad_ambiguous_lines_are_named(tmp_path, line, message):
     folder = write_folder(tmp_path / "w")
@@ -356,8 +356,15 @@ def test_whatever_a_spreadsheet_writes_is_read_as_it_was(tmp_path, rows, delimit
         (["video,start_s,end_s,class", "v,1,,Run"], ":2: start_s without the other time"),
         (["video,start_s,end_s,class", "v,,1,Run"], ":2: end_s without the other time"),
         (["video,start_s,end_s,class", "v,1,2,"], ":2: no class found"),
-        (["video,start_s,end_s,class", "v,0:01,2,Run"], ":2: start_s is '0:01'; expected a number such as 12.5"),
-        (["v,1,2,Run"], "begins with 'v,1,2,Run'; expected ActivityNet JSON, or a CSV table"),
+        (["video,start_s,end_s,class", "v,0:01:75,2,Run"], ":2: start_s is '0:01:75'; expected mm:ss or hh:mm:ss with"),
+        (["video,start_s,end_s,class", "v,0:60:15,2,Run"], ":2: start_s is '0:60:15'; expected mm:ss or hh:mm:ss with"),
+        (
+            ["video,start_s,end_s,class", "v,1 s,2,Run"],
+            ":2: start_s is '1 s'; expected a number such as 12.5, or mm:ss",
+        ),
+        (["video,class,count", "v,Run,0:02"], ":2: count is '0:02'; expected a number such as 12.5. Correct"),
+        (["v,1,2,Run"], "begins with 'v,1,2,Run', a table without names of columns; expected them in the first line"),
+        (["some words"], "begins with 'some words'; expected ActivityNet JSON, or a CSV table"),
         ([""], "begins with ''"),
     ],
 )

@@ -15,6 +15,7 @@ from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.conversion.writer import to_example
 from data_prep.features.layouts import open_features
 from data_prep.inputs.options import InputOptions
+from data_prep.inspection.findings import inspect_dataset
 from data_prep.simulation.simulator import SimulatorConfig
 from data_prep.synthetic import SyntheticOptions, simulate
 from tc3net.common.errors import UserError
@@ -191,3 +192,16 @@ def test_late_instances_can_be_kept_as_ground_truth_without_being_counted(tmp_pa
     assert first["counts"].tolist() == [0, 2, 0]
     # The class occurs in v2, but no instance that can be seen says how often.
     assert (second["labels"].tolist(), second["counts_known"].tolist()) == ([0, 1], [0, 0])
+
+
+def test_an_instance_after_the_last_row_is_kept_and_not_counted(tmp_path, capsys):
+    """10 rows are 6.4 s, whatever duration is stated."""
+    items = [{"label": "Run", "segment": [start_s, start_s + 1]} for start_s in (1, 6, 7, 19)]
+    videos = {"v1": {"subset": "training", "duration": 20.0, "annotations": [*items, {**items[2], "label": "Jump"}]}}
+    convert(write_inputs(tmp_path, videos))
+    (example,) = read_split(tmp_path / "out", "training")
+    assert example["instances/start"].tolist() == [1, 6, 7, 19, 7]
+    # Jump occurs, but no row shows how often.
+    assert (example["counts"].tolist(), example["counts_known"].tolist()) == ([0, 2], [0, 1])
+    assert "3 in 1 video: instance starts after the last feature row" in capsys.readouterr().out
+    assert inspect_dataset(tmp_path / "out").errors() == ()

@@ -15,6 +15,8 @@ from absl import flags
 from data_prep.annotations import read_annotations
 from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.inputs.options import InputOptions, define_input_flags, input_options, open_inputs
+from data_prep.inspection.findings import inspect_dataset, inspect_inputs, to_json
+from data_prep.inspection.text import screen
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
 from tests.support.conversion import read_split
@@ -205,9 +207,26 @@ def test_flags():
     }
     arguments = [f"--{name}={value}" for name, value in {**texts, **choices}.items()]
     found = parse(*arguments, "--fps=10", "--frames_per_segment=8", "--stride_frames=4")
-    assert found == InputOptions(**texts, **choices, time_base=TimeBase(10, 8, 4))
+    assert found == InputOptions(**texts, **choices, time_base=TimeBase(10, 8, 4), fps_given=True)
+    assert parse("--annotations=a", "--features=f", "--subsets=val, test").subsets == ("val", "test")
     assert parse("--annotations=a", "--features=f", "--videos=v").videos == "v"
     with pytest.raises(UserError, match="--fps=10 and --videos=v found"):
         parse("--annotations=a", "--features=f", "--videos=v", "--fps=10")
     with pytest.raises(UserError, match="--features is not set"):
         parse("--annotations=a")
+
+
+def test_inspect_says_that_fps_was_not_checked_before_and_after_the_conversion(tmp_path):
+    """Whatever fps is, features are as long as themselves."""
+    options = replace(write_inputs(tmp_path), time_base=TimeBase(1), fps_given=True)
+    before = inspect_inputs("raw", open_inputs(options), "float32", keep_late_instances=False)
+    convert(ConvertOptions(options, tmp_path / "out", "Mine"))
+    for found in (before, inspect_dataset(tmp_path / "out")):
+        assert "fps_unchecked" in {problem.rule for problem in found.problems}
+        assert found.numbers["time_base"] is None
+        assert "whether fps and stride are right was not checked" in screen(found)
+        assert "fps_unchecked" in {group["rule"] for group in to_json(found)["problems"]}
+    stated = write_inputs(tmp_path, "video,class,duration_s\nv1,Run,6.4\nv2,Jump,12.8\n")
+    found = inspect_inputs("raw", open_inputs(stated), "float32", keep_late_instances=False)
+    assert "fps_unchecked" not in {problem.rule for problem in found.problems}
+    assert found.numbers["time_base"]["videos"] == 2

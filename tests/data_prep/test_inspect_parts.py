@@ -19,7 +19,7 @@ from data_prep.inspection.charts import charts
 from data_prep.inspection.distributions import VideoFacts, describe
 from data_prep.inspection.findings import Inspection, grouped, inspect_annotations, to_json
 from data_prep.inspection.page import page
-from data_prep.inspection.text import screen, time_advice
+from data_prep.inspection.text import screen
 from tc3net.data.timebase import TimeBase
 
 SECOND = TimeBase(fps=16)  # one segment per second
@@ -121,20 +121,6 @@ def test_the_mismatch_of_features_and_durations():
     }  # fmt: skip
     assert time_base["edges"][-1] == 5.0
     assert describe([VIDEOS[2]], ("Run",))["time_base"] is None
-
-
-@pytest.mark.parametrize(("factor", "advised"), [(1.2, True), (0.5, True), (1.01, False)])
-def test_a_factor_common_to_all_videos_is_pointed_out(factor, advised):
-    videos = [facts(index, "test", 100 + 7 * index, (100 + 7 * index) / factor) for index in range(20)]
-    advice = time_advice(describe(videos, ("Run",))["time_base"])
-    assert bool(advice) == advised
-    if advised:
-        assert f"{factor:.2f} times their duration: fps or stride is off" in advice[0]
-
-
-def test_videos_that_differ_each_in_their_own_way_give_no_advice():
-    videos = [facts(index, "test", 100, 100 * (1.2 + index / 10)) for index in range(20)]
-    assert time_advice(describe(videos, ("Run",))["time_base"]) == []
 
 
 @given(
@@ -259,7 +245,7 @@ def test_pictures_are_drawn_for_few_and_many_classes(number):
 
 def test_annotations_without_lengths_still_make_a_page():
     """Video-level labels without durations: there is nothing to draw but the classes."""
-    record = VideoRecord("v", "training", math.nan, ("Run",), (), False)
+    record = VideoRecord("v", "test", math.nan, ("Run",), (), False)
     annotations = AnnotationSet(("Run",), (record,), frozenset({"v"}))
     found = inspect_annotations("table", (), annotations, SECOND, keep_late_instances=False)
     assert found.problems == ()

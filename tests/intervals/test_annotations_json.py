@@ -56,9 +56,9 @@ def test_what_is_out_of_scope_is_set_aside_and_named(tmp_path: Path) -> None:
     assert loaded.empty_videos == ("b",)
     assert report_lines(loaded, TRUTH.classes) == [
         "label 'Jumps' is unknown: 2 detections ignored (did you mean 'Jump'?)",
-        "label 'qqq' is unknown: 1 detections ignored",
+        "label 'qqq' is unknown: 1 detection ignored",
         "3 detections in 2 videos without annotations ignored (c, d)",
-        "1 annotated videos have no detections; instances missed (b)",
+        "1 annotated video has no detections; instances missed (b)",
     ]
 
 
@@ -86,7 +86,7 @@ def test_what_is_out_of_scope_is_set_aside_and_named(tmp_path: Path) -> None:
 )
 def test_malformed_detections_are_refused_with_file_and_entry(tmp_path: Path, entry: Any, problem: str) -> None:
     path = written(tmp_path / "theirs.json", {"results": {"a": [detection()], "b": [detection(), entry]}})
-    with pytest.raises(UserError, match=rf"theirs.json: 1 detections .* video 'b', detection 1: {problem}"):
+    with pytest.raises(UserError, match=rf"theirs.json: 1 detection .* video 'b', detection 1: {problem}"):
         load_detections(path, TRUTH)
 
 
@@ -166,9 +166,11 @@ def test_rules_for_annotations_of_other_tools(tmp_path: Path) -> None:
     assert read.truth.label.tolist() == [2, 0]
     assert read.truth.ambiguous_video.tolist() == [0] and read.truth.ambiguous_end_s.tolist() == [2.0]
     assert read.duration_s[0] == 9.5 and np.isnan(read.duration_s[1])
-    assert read.notes == ("1 videos without annotations are not scored",)
+    assert read.notes == ("1 video without annotations is not scored", "label 'Ambiguous': 1 interval not scored")
+    assert load_annotations(path, "Test").truth.video_ids == ("a", "c")
     assert load_annotations(path, "testing").truth.video_ids == ()  # ActivityNet withholds them
     assert load_instances(path)["a"][1] == ("Dive", 1.0, 2.0)
+    assert load_annotations(path, "TRAIN").notes == ("the subset 'TRAIN' is 'training' in the annotations",)
     with pytest.raises(UserError, match=r"no videos of the subset 'val'; it has \['test', 'testing', 'training'\]"):
         load_annotations(path, "val")
     without = written(tmp_path / "w.json", {"database": {"a": video("Dive")}})

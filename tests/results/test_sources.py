@@ -56,8 +56,9 @@ def test_ground_truth_is_the_same_from_records_scores_and_json(dataset_dir: Path
     assert len(records.truth) > 5 and len(records.truth.ambiguous_video) == 1
     same(annotated_videos(scores), records)
     same(records, load_annotations(evaluated / "ground_truth.json", "test"))
-    with pytest.raises(UserError, match="no videos in a subset 'val'"):
-        read_annotated_videos(dataset_dir, "val")
+    same(read_annotated_videos(dataset_dir, "Val"), read_annotated_videos(dataset_dir, "validation"))
+    with pytest.raises(UserError, match="no videos in a subset 'train'"):
+        read_annotated_videos(dataset_dir, "train")
 
 
 def test_detections_score_the_same_from_the_model_its_file_and_its_folder(dataset_dir: Path, evaluated: Path) -> None:

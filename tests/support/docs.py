@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,27 @@ def code_blocks(page: str, section: str, language: str = "python") -> list[str]:
     body = re.split(r"^## ", text, flags=re.M)
     (chosen,) = [part for part in body if part.partition("\n")[0] == section]
     return re.findall(rf"^```{language}\n(.*?)^```", chosen, flags=re.M | re.S)
+
+
+PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+
+
+def shell_lines(page: str) -> list[str]:
+    """What a page says to type: the lines of its `sh` blocks, continued ones joined, without comments.
+
+    Args:
+        page: path from the top folder.
+    """
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", text, flags=re.M | re.S)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines) if line]
+
+
+def module_commands(page: str) -> list[list[str]]:
+    """The `python -m MODULE ...` lines of a page, as [MODULE, argument, ...]."""
+    words = [shlex.split(line) for line in shell_lines(page) if line.startswith("python -m ")]
+    return [line[2:] for line in words]
 
 
 def write_module(folder: Path, name: str, source: str) -> str:

@@ -8,6 +8,7 @@ import time
 import pytest
 import tensorflow as tf
 
+from tc3net.evaluation import PROTOCOLS
 from tc3net.losses import LossConfig, make_objective
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer, TerminalLog, hours
 from tc3net.training.step_log import LogInterval
@@ -44,18 +45,36 @@ def test_hours(seconds: float, shown: str) -> None:
     assert hours(seconds) == shown
 
 
-def test_the_terminal_gets_one_plain_line_per_event(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     log = TerminalLog()
     log.on_start(0, None)
     log.on_start(40, "run/checkpoints/step-40")
     log.on_log(FACTS)
-    log.on_evaluation(50, Evaluation({}, 0.5, "mAP 50 %", "mAP on x"), best=True)
+    log.on_evaluation(50, Evaluation({}, 0.5, "mAP 50 % | b: mAP 40 %", "mAP on x"), best=True)
     assert capsys.readouterr().out.splitlines() == [
         "Resuming after step 40 (run/checkpoints/step-40).",
-        "step   50/2050  loss 1.25  learning_rate 0.0001  5.00 steps/s  75 segments/s  waiting for input 25 %  "
-        "ETA 0:06:40",
-        "evaluation at step 50: mAP 50 % (best so far by mAP on x)",
+        "step   50/2050  loss 1.25  5.00 steps/s  75 segments/s  waiting for input 25 %  ETA 0:06:40",
+        "    learning_rate 0.0001",
+        "evaluation at step 50: mAP 50 %",
+        "    b: mAP 40 %",
+        "    (best so far by mAP on x)",
     ]
+
+
+def test_no_line_is_longer_than_100_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every term of every loss, long runs, four protocols on two subsets."""
+    names = ("loss", *(f"classification_of_stream_{i}" for i in range(12)))
+    log = TerminalLog()
+    log.on_log(
+        IntervalFacts(50_000, 1_000_000, dict.fromkeys(names, 1.2345e-5), {"learning_rate": 1e-4}, 50, 1e4, 1, 9)
+    )
+    subset = "; ".join(f"{p} mAP@0.5 12.3 %, mAP@0.1:0.7 12.3 %" for p in PROTOCOLS)
+    log.on_evaluation(50_000, Evaluation({}, 0.5, f"held-out videos: {subset} | test: {subset}", "x"), best=True)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 100
+    for name in names:
+        assert f"{name} 1.234e-05" in printed
+    assert printed.count("thumos14_kit mAP@0.5 12.3 %, mAP@0.1:0.7 12.3 %") == 2
 
 
 def test_an_observer_may_ignore_everything() -> None:

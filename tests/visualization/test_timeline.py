@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import matplotlib.image
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from tc3net.visualization.timeline import DETECTION, TRUTH, ClassTrack, plot_timeline
+from tc3net.visualization.timeline import DETECTION, TRUTH, ClassTrack, bars_on_pixels, plot_timeline, to_pixels
 
 EDGES = np.arange(21) * 0.64
 TCAM = np.sin(np.arange(20) / 2).astype(np.float32)
@@ -125,3 +130,60 @@ def test_after_a_failure_the_old_picture_stays_and_no_figure_is_left_open(tmp_pa
     assert plt.get_fignums() == []
     np.testing.assert_array_equal(matplotlib.image.imread(path)[:, :, :3], before)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("panels", [1, 4])
+def test_the_legend_covers_no_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, panels: int) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    plot_timeline(tmp_path / "a.png", "video_1", EDGES, [track()] * panels)
+    FigureCanvasAgg(drawn[0]).draw()
+    (legend,) = drawn[0].legends
+    assert len(legend.get_texts()) == 2
+    assert not any(legend.get_window_extent().overlaps(axis.get_window_extent()) for axis in drawn[0].axes)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 500), st.integers(1, 40), st.integers(0, 99))
+def test_a_long_curve_keeps_its_lowest_and_highest_value_of_every_pixel(length: int, pixels: int, seed: int) -> None:
+    tcam = np.random.default_rng(seed).integers(0, 50, length).astype(np.float32)
+    edges_s = np.arange(length + 1) * 0.5
+    new_edges_s, values = to_pixels(edges_s, tcam, pixels)
+    assert len(new_edges_s) == len(values) + 1
+    assert len(values) <= 2 * pixels or len(values) == length <= 2 * pixels
+    assert (new_edges_s[0], new_edges_s[-1]) == (edges_s[0], edges_s[-1]) and (np.diff(new_edges_s) > 0).all()
+    if length > 2 * pixels:
+        size = -(-length // pixels)
+        for k, pair in enumerate(values.reshape(-1, 2)):
+            group = tcam[k * size : (k + 1) * size]
+            assert (min(pair), max(pair)) == (group.min(), group.max())
+            assert new_edges_s[2 * k] == edges_s[k * size]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 300), st.integers(1, 20), st.integers(0, 99))
+def test_of_many_bars_each_pixel_shows_the_most_certain(number: int, pixels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    starts_s = rng.uniform(0, 9, number)
+    spans_s = [(a, min(a + b, 10.0)) for a, b in zip(starts_s, rng.exponential(0.3, number) + 1e-3)]
+    certainty = rng.integers(0, 5, number) / 4
+    cells_s = np.linspace(0, 10, pixels + 1)
+    bars_s, shown = bars_on_pixels(cells_s, spans_s, certainty)
+    if number <= 2 * pixels:
+        assert bars_s is spans_s
+        return
+    assert len(bars_s) <= pixels
+    for left_s, right_s in zip(cells_s, cells_s[1:]):
+        over = [c for (a, b), c in zip(spans_s, certainty) if a < right_s and b > left_s]
+        middle_s = (left_s + right_s) / 2
+        here = [c for (a, b), c in zip(bars_s, shown) if a < middle_s < b]
+        assert here == ([max(over)] if over else [])
+
+
+def test_a_video_of_many_hours_is_drawn_in_no_time(tmp_path: Path) -> None:
+    """It took a minute per 100 000 segments; now what is drawn does not depend on the length."""
+    edges_s, tcam = np.arange(100_001) * 0.64, np.random.default_rng(0).normal(size=100_000).astype(np.float32)
+    found = [(float(a), float(a) + 0.64, 1.0) for a in edges_s[:-1:5]]
+    began = time.process_time()
+    plot_timeline(tmp_path / "a.png", "long", edges_s, [ClassTrack("Jump", 0.9, tcam, (0.1,), found, None)])
+    assert time.process_time() - began < 10  # 1 or 2 s

@@ -1,0 +1,1 @@
+"""What a person at a terminal sees: lines that fit, signs that its encoding has, progress, and Ctrl-C."""
