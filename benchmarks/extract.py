@@ -36,7 +36,7 @@ from data_prep.extraction.decoding import Resizer, VideoFile, import_av
 from data_prep.extraction.extracting import Extraction, Extractor
 from data_prep.extraction.flow import FlowParameters, FlowPool
 from data_prep.extraction.sampling import Sampling, resample
-from tc3net.common.command import run_main
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 SAMPLING = Sampling()

@@ -25,8 +25,8 @@ from data_prep.extraction.outcome import Outcome, describe_seconds
 from data_prep.extraction.sampling import Sampling
 from data_prep.extraction.videos import list_videos, task_videos
 from data_prep.extraction.weight_cache import cache_folder
-from tc3net.common.command import run_main
 from tc3net.common.errors import UserError
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 _NAMED = 5

@@ -17,7 +17,7 @@ from absl import flags
 from data_prep.extraction.weight_cache import RGB, cache_folder, is_stored, load_weights, obtain_weights
 from data_prep.extraction.weight_files import KINDS
 from data_prep.extraction.weights import PLANS, count_values
-from tc3net.common.command import run_main
+from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
 
