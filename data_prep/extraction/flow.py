@@ -10,18 +10,19 @@ import contextlib
 import importlib
 import multiprocessing
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
 
 from tc3net.common.errors import UserError
+from tc3net.terminal.interrupt import not_for_children
 
 BOUND_PIXELS = 20
 _CHUNK = 8  # flows that a process computes at a time
@@ -128,6 +129,7 @@ class FlowPool:
         self.parameters, self.num_workers = parameters, num_workers
         # Spawned: TensorFlow's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # before: starting it would make `not_for_children` end too early
         self._pool = ProcessPoolExecutor(num_workers, context, _initialize)
 
     def __enter__(self) -> FlowPool:
@@ -184,11 +186,11 @@ class FlowPool:
         yield from zip(frames, flows)
 
     def _submit(self, frames: list[np.ndarray]) -> Future[np.ndarray]:
-        return self._pool.submit(compute_flows, np.stack(frames), self.parameters)
+        with not_for_children():  # the pool starts its processes when it is given tasks
+            return self._pool.submit(compute_flows, np.stack(frames), self.parameters)
 
 
 def _initialize() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what to do
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
