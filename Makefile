@@ -2,6 +2,7 @@
 # make test          all tests; the last lines say what was left out for want of what
 # make test-fast     those that take less than 0.3 s each (tests/slow.txt): for every edit
 # make test-addons   all tests on the stack of tensorflow-addons (Python 3.9 to 3.11)
+# make weights       fetches the weights of the I3D network, whose tests are left out otherwise
 # make beam          adds Apache Beam to .venv, whose tests are left out otherwise
 # make lint          style and types
 # They set up .venv or .venv-addons themselves. Another interpreter: make PYTHON=python3.12 demo
@@ -18,13 +19,13 @@ RUN_ADDONS    := $(VENV_ADDONS)/bin/python
 STAMP_ADDONS  := $(VENV_ADDONS)/.installed
 # What differs between the stacks: the network, its training, checkpoints, the export.
 TESTS_ADDONS  := $(addprefix tests/,losses model ops optimization runs/test_checkpoints.py training/test_trainer.py \
-	saved_model/test_export.py common/test_stacks.py)
+	saved_model/test_export.py common/test_stacks.py data_prep/test_extraction_network.py)
 # Whole files, whose tests share fixtures and traced graphs, in the order that they are collected in: the slow ones first.
 IN_TWO        := -n 2 --dist loadfile --no-loadscope-reorder
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
 OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 
-.PHONY: demo test test-fast slow-list test-addons test-addons-fast beam has-addons-python lint clean
+.PHONY: demo test test-fast slow-list test-addons test-addons-fast beam weights has-addons-python lint clean
 
 demo: $(STAMP)
 	$(RUN) -m tc3net.demo --output_dir=demo_output
@@ -46,6 +47,9 @@ test-addons-fast: $(STAMP_ADDONS)
 	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest $(IN_TWO) $(TESTS_ADDONS)
 
 beam: $(STAMP_BEAM)
+
+weights: $(STAMP)
+	$(RUN) -m data_prep.weights --network=i3d_rgb
 
 # Succeeds where an interpreter is there that tensorflow-addons runs on.
 has-addons-python:

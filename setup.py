@@ -33,7 +33,9 @@ def pinned(name: str) -> list[str]:
 
 HDF5 = ["h5py>=3"]
 MAT = ["scipy>=1.9"]
-VIDEO = ["opencv-python-headless>=4.8"]
+# OpenCV with its contrib modules everywhere: two of its distributions in one environment overwrite each other's files.
+FLOW = ["opencv-contrib-python-headless>=4.8"]
+VIDEO = ["av>=14", *FLOW]
 SERVING = ["grpcio>=1.60", "tensorflow-serving-api>=2.15"]
 TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.7", "pyyaml>=6", "selenium>=4.20"]
 DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *MAT, *VIDEO, *SERVING]
@@ -53,7 +55,8 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "hdf5": HDF5,  # features in HDF5 files
         "mat": MAT,  # features in MATLAB files before version 7.3
-        "video": VIDEO,  # the time base from video files
+        "video": VIDEO,  # features and the time base from video files
+        "flow": FLOW,  # optical flow
         "serving": SERVING,  # asking a model server over gRPC
         "beam": ["apache-beam>=2.60"],  # conversion and scoring on several machines
         "dev": DEV,

@@ -24,13 +24,15 @@ ROOMS = {
         "report", "serving",
     ),
     "data_prep": (
-        "pickles", "output", "annotations", "features", "inputs", "checks", "simulation", "inspection", "conversion",
+        "pickles", "output", "annotations", "features", "inputs", "extraction", "checks", "simulation", "inspection",
+        "conversion",
     ),
 }  # fmt: skip
 COMMANDS = {
     "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.predict_beam", "tc3net.export",
     "tc3net.demo", "tc3net.ablate", "tc3net.report.__main__", "tc3net.serving.client",
-    "data_prep.beam", "data_prep.convert", "data_prep.inspect", "data_prep.synthetic", "data_prep.to_json",
+    "data_prep.beam", "data_prep.convert", "data_prep.extract", "data_prep.inspect", "data_prep.synthetic",
+    "data_prep.to_json", "data_prep.weights",
 }  # fmt: skip
 # What data preparation shares with training: the record format, the JSON of annotations, time, files, errors,
 # extensions, Beam, and the version number.

@@ -49,7 +49,7 @@ class InputOptions:
         missing_stream: what becomes of a video without one of its streams, one of `readers.MISSING`.
         time_base: how feature rows relate to seconds, where no other source says it.
         rescaled_rows: whether the rows of every video span its whole duration, however many they are.
-        time_base_file: table with the time base (and duration) of each video.
+        time_base_file: table, or folder of side files, with the time base (and duration) of each video.
         videos: folder with the video files, from which fps and duration are read.
         class_list: file with the class names in the order of their ids; None: the annotations' own.
         subset: subset of all videos, for tables that have no column for it.
@@ -245,7 +245,10 @@ def define_input_flags(flag_values: flags.FlagValues) -> None:
         ("annotations", "ActivityNet JSON, a CSV table, or a folder of W-TALC's or THUMOS14's files."),
         ("features", "Folder of .npy, .npz or HDF5 files, an HDF5 file, or W-TALC's .npy file."),
         ("flow_features", "The same for flow, where --features holds rgb only."),
-        ("time_base_file", "Table video,fps,frames_per_segment,stride_frames,duration_s, all but video optional."),
+        (
+            "time_base_file",
+            "Table video,fps,frames_per_segment,stride_frames,duration_s, all but video optional; or extract's folder.",
+        ),
         ("videos", "Folder of the video files <video>.mp4: fps and durations are read from them."),
         ("feature_key", "Name of the array in files of several; or one of each stream, as in rgb_i3d,flow_i3d."),
         ("class_list", "Class names in the order of their ids: one per line, or .npy. Default: the annotations'."),

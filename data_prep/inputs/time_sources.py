@@ -11,6 +11,7 @@ from typing import Any
 from data_prep.annotations.tables import Row, read_table
 from data_prep.features.kinds.videos import VIDEO_SUFFIXES, is_video
 from tc3net.common.errors import UserError
+from tc3net.common.files import read_json
 from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 
@@ -30,13 +31,15 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
     """Reads a table with the columns `video` and any of fps, frames_per_segment, stride_frames, duration_s.
 
     Args:
-        path: the table; it may have more videos than these.
+        path: the table, or a folder with the side files of `data_prep.extract`; more videos than these may be there.
         video_ids: the videos that must be in it.
         default: for empty cells and columns that are not there.
 
     Raises:
         UserError: the table is damaged, a value is not positive, or a video is listed twice or not at all.
     """
+    if Path(path).is_dir():
+        return _read_side_files(Path(path), video_ids)
     table = read_table(path, ("video",), _COLUMNS)
     found: dict[str, TimeInfo] = {}
     for row in table.rows:
@@ -54,6 +57,29 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
             f"({some_names(missing)}); expected a line for each. Add them; empty cells take the values of the flags."
         )
     return {video_id: found[video_id] for video_id in video_ids}
+
+
+def _read_side_files(folder: Path, video_ids: Collection[str]) -> dict[str, TimeInfo]:
+    """The time base in `<folder>/<video>.json`, which says at what rate the features were computed."""
+    missing = [video_id for video_id in video_ids if not (folder / f"{video_id}.json").is_file()]
+    if missing:
+        raise UserError(
+            f"{folder}: no side files of {len(missing)} of {len(video_ids)} annotated videos ({some_names(missing)}); "
+            "expected <video>.json for each, as data_prep.extract writes it. Extract them, or give a table instead."
+        )
+    found = {}
+    for video_id in video_ids:
+        path = folder / f"{video_id}.json"
+        note = read_json(path, "side file of extracted features")
+        values: list[Any] = [note.get(name) for name in _COLUMNS] if isinstance(note, dict) else [None]
+        if not all(isinstance(value, (int, float)) and value > 0 for value in values):
+            raise UserError(
+                f"{path}: {dict(zip(_COLUMNS, values))} found; expected positive numbers, as data_prep.extract writes "
+                "them. Extract this video again, or give a table instead."
+            )
+        fps, frames, stride, duration_s = values
+        found[video_id] = TimeInfo(TimeBase(fps, frames, stride), duration_s)
+    return found
 
 
 def _time_info(row: Row, default: TimeBase) -> TimeInfo:
@@ -133,7 +159,7 @@ def _import_opencv() -> Any:
     except ImportError:
         raise UserError(
             "--videos found, but OpenCV is not installed; expected it for reading videos. "
-            "Run `pip install opencv-python-headless` (or `pip install tc3net[video]`)."
+            "Run `pip install opencv-contrib-python-headless` (or `pip install tc3net[video]`)."
         ) from None
 
 

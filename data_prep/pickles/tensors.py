@@ -1,17 +1,20 @@
 """What `torch.save` wrote, read without PyTorch and without running anything; tensors stay in the file until read.
 
 Since PyTorch 1.6 such a file is a zip archive: a pickle `data.pkl` that describes tensors as views of storages, and the
-bytes of each storage beside it. Only `_rebuild_tensor_v2` is admitted, and it is recorded, not called.
+bytes of each storage beside it. Before, it was four pickles (a number, a version, sizes, what was saved), one with the
+storages' keys, and then the storages, each after its length. Only the functions that make a tensor of a storage are
+admitted, and they are recorded, not called.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -32,12 +35,13 @@ class StoredTensor:
     """A tensor whose storage lies in an archive.
 
     Attributes:
-        path, member: the archive, and the storage in it.
+        path, member: the file, and the storage's name if it is an archive.
         dtype: of its numbers; unsigned 16 bit for bfloat16.
         is_bfloat16: whether these are upper halves of float32.
         numbers: of the storage.
         offset: of the tensor's first number, in numbers.
         shape, strides: of the tensor, in numbers.
+        place: of the storage in the file, in bytes, if that is no archive.
     """
 
     path: Path
@@ -48,6 +52,7 @@ class StoredTensor:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    place: int | None = None
 
     def read(self) -> np.ndarray:
         """The tensor as an array, in memory; bfloat16 as float32.
@@ -55,21 +60,26 @@ class StoredTensor:
         Raises:
             UserError: the archive cannot be read any more, or its storage is damaged.
         """
-        with naming(self.path, ".pt", "what torch.save wrote"), zipfile.ZipFile(self.path) as archive:
-            values = np.frombuffer(archive.read(self.member), self.dtype)
+        with naming(self.path, ".pt", "what torch.save wrote"):
+            if self.place is not None:
+                values = np.fromfile(self.path, self.dtype, self.numbers, offset=self.place)
+            else:
+                with zipfile.ZipFile(self.path) as archive:
+                    values = np.frombuffer(archive.read(self.member), self.dtype)
             if len(values) != self.numbers:
                 raise DamagedError(f"{len(values)} numbers in a storage of {self.numbers}")
             if self.is_bfloat16:
                 values = (values.astype(np.uint32) << 16).view(np.float32)
             strides = [step * values.itemsize for step in self.strides]
             view = np.lib.stride_tricks.as_strided(values[self.offset :], self.shape, strides, writeable=False)
-            return np.ascontiguousarray(view)
+            return view.copy(order="C")
 
 
 class _Unpickler(RecordingUnpickler):
     admitted: ClassVar[Mapping[tuple[str, str], str]] = {
         **ADMITTED,
         ("torch._utils", "_rebuild_tensor_v2"): "tensor",
+        ("torch._utils", "_rebuild_tensor"): "tensor",  # of PyTorch before 0.4
         **{("torch", name): f"storage {dtype}" for name, dtype in _DTYPES.items()},
     }
 
@@ -77,10 +87,27 @@ class _Unpickler(RecordingUnpickler):
         return Record("stored", pid)
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Where storages lie.
+
+    Attributes:
+        path: the file.
+        byte_order: "little" or "big".
+        prefix: of the storages' names in an archive.
+        offsets: key -> offset in the file, where it is no archive.
+    """
+
+    path: Path
+    byte_order: str = "little"
+    prefix: str = ""
+    offsets: Mapping[Any, int] | None = None
+
+
 class _Builder(Builder):
-    def __init__(self, path: Path, prefix: str, byte_order: str) -> None:
-        super().__init__(path, {})
-        self._archive_path, self._prefix, self._byte_order = path, prefix, byte_order
+    def __init__(self, places: _Places) -> None:
+        super().__init__(places.path, {})
+        self._storages = places
 
     def _build_tensor(self, record: Record) -> StoredTensor:
         storage, offset, shape, strides = record.args[:4]
@@ -96,11 +123,56 @@ class _Builder(Builder):
         last = offset + sum((size - 1) * step for size, step in zip(shape, strides))
         if math.prod(shape) > numbers or (math.prod(shape) and last >= numbers):
             raise DamagedError(f"a tensor of shape {shape} in a storage of {numbers} numbers")
-        number = np.dtype("u2" if dtype == _BFLOAT16 else dtype).newbyteorder(">" if self._byte_order == "big" else "<")
-        member = f"{self._prefix}data/{key}"
+        places = self._storages
+        number = _number(dtype).newbyteorder(">" if places.byte_order == "big" else "<")
         return StoredTensor(
-            self._archive_path, member, number, dtype == _BFLOAT16, numbers, offset, tuple(shape), tuple(strides)
+            places.path,
+            f"{places.prefix}data/{key}",
+            number,
+            dtype == _BFLOAT16,
+            numbers,
+            offset,
+            tuple(shape),
+            tuple(strides),
+            None if places.offsets is None else places.offsets[key],
         )
+
+
+def _number(dtype: str) -> np.dtype[Any]:
+    return np.dtype("u2" if dtype == _BFLOAT16 else dtype)
+
+
+class _Keys(_Unpickler):
+    """Notes the type of each storage that is mentioned."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file, encoding="bytes")
+        self.types: dict[Any, str] = {}
+
+    def persistent_load(self, pid: Any) -> Record:
+        kind, key = pid[1:3]
+        if len(pid) > 5 and pid[5] is not None:
+            raise UserError("a storage that is a part of another found. Save copies of the tensors: `tensor.clone()`.")
+        if not isinstance(kind, Name) or not kind.role.startswith("storage "):
+            raise DamagedError("a storage without a type")
+        self.types[key] = kind.role.partition(" ")[2]
+        return super().persistent_load(pid)
+
+
+def _load_before_zip(path: Path, file: BinaryIO) -> Any:
+    """The content of a file of the older format, at whose start `file` is."""
+    for _ in range(3):
+        _Unpickler(file, encoding="bytes").load()
+    described = _Keys(file)
+    content = described.load()
+    offsets = {}
+    for key in _Unpickler(file, encoding="bytes").load():
+        numbers = int.from_bytes(file.read(8), "little")
+        offsets[key] = file.tell()
+        end = file.seek(numbers * _number(described.types[key]).itemsize, os.SEEK_CUR)
+        if end > os.fstat(file.fileno()).st_size:
+            raise DamagedError(f"fewer bytes than a storage of {numbers} numbers needs")
+    return _Builder(_Places(path, offsets=offsets)).build(content)
 
 
 def load_tensors(path: str | Path) -> Any:
@@ -110,16 +182,15 @@ def load_tensors(path: str | Path) -> Any:
         path: the file; tensors stay in it as `StoredTensor`.
 
     Raises:
-        UserError: the file is absent, damaged, of the format before PyTorch 1.6, or asks for anything else.
+        UserError: the file is absent, damaged, or asks for anything else.
     """
     path = Path(path)
     with naming(path, ".pt", "what torch.save wrote"):
         with open(path, "rb") as file:
-            if file.read(len(_BEFORE_ZIP)) == _BEFORE_ZIP:
-                raise UserError(
-                    "the format of PyTorch before 1.6 found; expected a zip archive. Load it and torch.save it again "
-                    "with a newer version, or numpy.save its arrays."
-                )
+            is_older = file.read(len(_BEFORE_ZIP)) == _BEFORE_ZIP
+            file.seek(0)
+            if is_older:
+                return _load_before_zip(path, file)
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith("data.pkl")]
             if not names:
@@ -128,4 +199,4 @@ def load_tensors(path: str | Path) -> Any:
             has_order = f"{prefix}byteorder" in archive.namelist()
             byte_order = archive.read(f"{prefix}byteorder").decode().strip() if has_order else "little"
             with archive.open(f"{prefix}data.pkl") as described:
-                return _Builder(path, prefix, byte_order).build(_Unpickler(described, encoding="bytes").load())
+                return _Builder(_Places(path, byte_order, prefix)).build(_Unpickler(described, encoding="bytes").load())

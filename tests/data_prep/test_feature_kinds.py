@@ -218,10 +218,22 @@ def test_tensors_beyond_their_storage_are_refused(tmp_path: Path, tensor: Tensor
         load_tensors(tmp_path / "t.pt")
 
 
-def test_files_of_old_pytorch_say_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "v1.pt").write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2) + pickle.dumps(1001, protocol=2))
-    with pytest.raises(UserError, match=r"v1\.pt: the format of PyTorch before 1\.6 found; .* torch\.save it again"):
-        open_features(tmp_path, ["v1"])
+def test_files_of_old_pytorch_are_read_too(tmp_path: Path) -> None:
+    whole = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    halves = np.arange(6, dtype=np.float16)
+    content = {"whole": Tensor.of(whole), "part": Tensor(halves, (2, 2), (1, 2), offset=1), "name": "a video"}
+    content["one"] = Tensor(np.array([7]), (), ())
+    torch_file.save_before_zip(tmp_path / "v1.pt", content)
+    found = load_tensors(tmp_path / "v1.pt")
+    assert found["name"] == "a video"
+    np.testing.assert_array_equal(found["whole"].read(), whole)
+    np.testing.assert_array_equal(found["part"].read(), [[1, 3], [2, 4]])
+    assert found["one"].read().shape == ()
+    raw = (tmp_path / "v1.pt").read_bytes()
+    for end in (len(raw) - 1, len(raw) - 100, 60, 20):
+        (tmp_path / "v1.pt").write_bytes(raw[:end])
+        with pytest.raises(UserError, match=r"v1\.pt: not a complete \.pt file"):
+            load_tensors(tmp_path / "v1.pt")
 
 
 def test_matlab_files_before_7_3_need_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,7 @@ def test_videos_that_are_not_there(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no such folder; expected the video files"):
         open_inputs(replace(options, videos=tmp_path / "absent"))
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(UserError, match=r"OpenCV is not installed.*pip install opencv-python-headless"):
+    with pytest.raises(UserError, match=r"OpenCV is not installed.*pip install opencv-contrib-python-headless"):
         open_inputs(replace(options, videos=tmp_path))
     monkeypatch.setitem(sys.modules, "cv2", object())
     with pytest.raises(UserError, match=r"2 of 2 annotated videos have no file \(v1, v2\)"):

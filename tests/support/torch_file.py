@@ -1,4 +1,4 @@
-"""Writes what `torch.save` writes since PyTorch 1.6, without PyTorch: the oracle of what is read."""
+"""Writes what `torch.save` writes, since PyTorch 1.6 and before, without PyTorch: the oracle of what is read."""
 
 from __future__ import annotations
 
@@ -62,10 +62,28 @@ def _stand_ins():
                 sys.modules[name] = module
 
 
-def save(path: Path, content: Any, byte_order: str = "little") -> None:
-    """Writes tensors in any structure of dictionaries, lists and whatever else can be pickled."""
+def save_before_zip(path: Path, content: Any) -> None:
+    """The same in the format before PyTorch 1.6: pickles, and then the storages, in whatever order."""
+    with path.open("wb") as file:
+        for head in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True, "type_sizes": {"int": 4}}):
+            pickle.dump(head, file, protocol=2)
+        with _pickler((None,)) as (pickler, storages):
+            pickler(file, protocol=2).dump(content)
+        keys = list(range(len(storages)))[::-1]
+        pickle.dump([str(key) for key in keys], file, protocol=2)
+        for key in keys:
+            file.write(len(storages[key]).to_bytes(8, "little") + storages[key].tobytes())
+
+
+@contextmanager
+def _pickler(more: tuple = ()):
+    """A class of picklers for what has tensors in it, and the storages that these have met.
+
+    Args:
+        more: what a storage's description ends in.
+    """
     storages: list[np.ndarray] = []
-    with _stand_ins() as (torch, utils), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with _stand_ins() as (torch, utils):
 
         class Stored:
             def __init__(self, tensor: Tensor) -> None:
@@ -77,7 +95,7 @@ def save(path: Path, content: Any, byte_order: str = "little") -> None:
                     return None
                 storages.append(value.tensor.storage)
                 kind = getattr(torch, STORAGES[value.tensor.kind])
-                return ("storage", kind, str(len(storages) - 1), "cpu", len(value.tensor.storage))
+                return ("storage", kind, str(len(storages) - 1), "cpu", len(value.tensor.storage), *more)
 
             def reducer_override(self, value: Any) -> Any:
                 if isinstance(value, Tensor):
@@ -85,8 +103,14 @@ def save(path: Path, content: Any, byte_order: str = "little") -> None:
                     return utils._rebuild_tensor_v2, (Stored(value), *view)
                 return NotImplemented
 
+        yield Pickler, storages
+
+
+def save(path: Path, content: Any, byte_order: str = "little") -> None:
+    """Writes tensors in any structure of dictionaries, lists and whatever else can be pickled."""
+    with _pickler() as (pickler, storages), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         with archive.open(f"{path.stem}/data.pkl", "w") as file:
-            Pickler(file, protocol=2).dump(content)
+            pickler(file, protocol=2).dump(content)
         archive.writestr(f"{path.stem}/byteorder", byte_order)
         for number, storage in enumerate(storages):
             order = ">" if byte_order == "big" else "<"

@@ -1,0 +1,128 @@
+"""Command: features of video files, as `data_prep.convert` and `tc3net.predict` read them.
+
+    python -m data_prep.extract --videos=FILE_OR_FOLDER --output_dir=FEATURES
+    python -m data_prep.extract --videos=FOLDER --output_dir=FEATURES --task_index=0 --num_tasks=8
+    python -m data_prep.extract --videos=FOLDER --output_dir=FEATURES --backbone=my_package:my_function
+
+FEATURES/rgb/<video>.npy [segments, 1024], and FEATURES/flow/ where weights of the flow network are there
+(`data_prep.weights`); FEATURES/<video>.json says how they were made. Finished videos are skipped, and the same command
+goes on where it was killed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from absl import flags
+
+from data_prep.extraction.backbones import Backbone, load_backbone, with_sampling
+from data_prep.extraction.extracting import Extraction, Extractor
+from data_prep.extraction.flow import FlowParameters
+from data_prep.extraction.outcome import Outcome, describe_seconds
+from data_prep.extraction.sampling import Sampling
+from data_prep.extraction.videos import list_videos, task_videos
+from data_prep.extraction.weight_cache import cache_folder
+from tc3net.common.errors import UserError
+from tc3net.terminal.command import run_main
+
+FLAGS = flags.FLAGS
+_NAMED = 5
+
+
+def define_flags() -> None:
+    """Defines this command's flags."""
+    flags.DEFINE_string("videos", None, "A video file, or a folder with videos, also in sub-folders.")
+    flags.DEFINE_string("output_dir", None, "Folder for the features; what is finished there is not made again.")
+    flags.DEFINE_list("streams", None, "rgb, flow or rgb,flow. Default: those whose weights are there.")
+    flags.DEFINE_string("backbone", None, "module:function, a network of your own in place of I3D, for the stream rgb.")
+    flags.DEFINE_string("cache_dir", None, "Where weights are kept. Default: $TC3NET_CACHE, or ~/.cache/tc3net.")
+    flags.DEFINE_bool("random_weights", False, "Try the way out without weights; the features mean nothing.")
+    flags.DEFINE_float("fps", None, "Frames per second that videos are brought to. Default: the network's (I3D: 25).")
+    flags.DEFINE_integer("frames_per_segment", None, "Frames behind one row. Default: the network's (I3D: 16).")
+    flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next. Default: the network's (I3D: 16).")
+    flags.DEFINE_integer("short_side", None, "Pixels of the shorter side. Default: the network's (I3D: 256).")
+    flags.DEFINE_integer("crops", None, "1 (centre) or 10 (the mean of ten crops). Default: the network's (I3D: 1).")
+    flags.DEFINE_integer("flow_warps", 5, "Warps of TV-L1; 1 takes half the time and is a little less exact.")
+    flags.DEFINE_integer(
+        "batch_size", None, "Segments the network sees at a time. Default: I3D 16 on a GPU and 1 on CPUs, others 8."
+    )
+    flags.DEFINE_integer("num_workers", 2, "Videos that are decoded at a time.")
+    flags.DEFINE_integer("flow_workers", None, "Processes that compute optical flow. Default: one for each CPU.")
+    flags.DEFINE_integer("task_index", 0, "Which part of the videos to extract.")
+    flags.DEFINE_integer("num_tasks", 1, "Number of parts that the videos are divided into.")
+
+
+def open_backbones() -> dict[str, Backbone]:
+    """Stream -> network, as the flags say.
+
+    Raises:
+        UserError: weights or functions are not there, or flags contradict each other.
+    """
+    if FLAGS.backbone:
+        if FLAGS.random_weights or (FLAGS.streams and FLAGS.streams != ["rgb"]):
+            raise UserError(
+                "--backbone with --random_weights or --streams found; a network of your own makes the stream rgb. Drop "
+                "the other flag."
+            )
+        found = {"rgb": load_backbone(FLAGS.backbone)}
+    else:
+        from data_prep.extraction.i3d import open_i3d  # TensorFlow: processes that compute flow do without it
+
+        found = open_i3d(cache_folder(FLAGS.cache_dir), FLAGS.streams or None, FLAGS.random_weights)
+    names = {field.name for field in fields(Sampling)}
+    return with_sampling(found, {name: FLAGS[name].value for name in names & set(FLAGS) if FLAGS[name].present})
+
+
+def default_batch_size() -> int:
+    """I3D on a GPU is kept busy by many clips, on CPUs by one; another network's clips may be small."""
+    if FLAGS.backbone:
+        return 8
+    from data_prep.extraction.i3d import has_gpu
+
+    return 16 if has_gpu() else 1
+
+
+def report(outcome: Outcome) -> None:
+    """Prints what was done.
+
+    Raises:
+        UserError: videos failed.
+    """
+    for video_id, why in sorted(outcome.skipped.items()):
+        print(f"{video_id}: skipped, {why}")
+    print(
+        f"{len(outcome.segments)} videos extracted ({sum(outcome.segments.values())} segments), {len(outcome.skipped)} "
+        f"skipped, {len(outcome.failed)} failed, {len(outcome.incomplete)} of the extracted ones incomplete"
+    )
+    print(describe_seconds(outcome.seconds))
+    if outcome.failed:
+        lines = [f"  {video_id}: {message}" for video_id, message in sorted(outcome.failed.items())]
+        more = [f"  ... and {len(lines) - _NAMED} more"] if len(lines) > _NAMED else []
+        raise UserError("\n".join([f"{len(lines)} videos could not be extracted:", *lines[:_NAMED], *more]))
+
+
+def main(argv: Sequence[str]) -> None:
+    """Extracts what the flags name."""
+    del argv
+    for name in ("videos", "output_dir"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is not set; expected a value ({FLAGS[name].help}). Add --{name}=...")
+    videos = task_videos(list_videos(FLAGS.videos), FLAGS.task_index, FLAGS.num_tasks)
+    backbones = open_backbones()
+    extraction = Extraction(
+        backbones,
+        FlowParameters(warps=FLAGS.flow_warps),
+        default_batch_size() if FLAGS.batch_size is None else FLAGS.batch_size,
+        FLAGS.num_workers,
+        FLAGS.flow_workers or os.cpu_count() or 1,
+    )
+    for stream, one in backbones.items():
+        print(f"{stream}: {one.name}, {one.weights}")
+    report(Extractor(extraction, Path(FLAGS.output_dir)).run(videos))
+
+
+if __name__ == "__main__":
+    run_main(main, define_flags)

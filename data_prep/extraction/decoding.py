@@ -1,0 +1,204 @@
+"""Decodes video files with PyAV (FFmpeg): frames with their times, and what could not be decoded.
+
+A damaged or truncated file gives the frames that FFmpeg can decode, and `Decoded` says how much of what the file
+announces they are. One frame is in memory at a time, apart from those that the decoder itself holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.extraction.sampling import Timed
+from tc3net.common.errors import UserError
+
+# Ends of streams and of what a file announces differ by a frame or two, and by the sound.
+_SLACK_S = Fraction(1, 2)
+# A longer hole between two frames would be filled with repetitions; it means damaged time stamps.
+MAX_HOLE_S = 600
+
+
+@dataclass
+class Decoded:
+    """What has been decoded of a file.
+
+    Attributes:
+        frames: frames that the decoder gave.
+        damaged: packets that it refused, and frames that it marked as damaged.
+        duration_s: end of the last frame, in seconds from the first frame's start.
+        announced_s: duration that the file announces; None where it does not.
+        ended_early: the message of FFmpeg with which reading ended before the end of the file, or None.
+    """
+
+    frames: int = 0
+    damaged: int = 0
+    duration_s: Fraction = Fraction(0)
+    announced_s: float | None = None
+    ended_early: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was damaged or missing."""
+        missing = self.announced_s is not None and self.duration_s + _SLACK_S < self.announced_s
+        return not (self.damaged or self.ended_early or missing)
+
+    def describe(self) -> str:
+        """What was decoded of what was announced, in words."""
+        of = "" if self.announced_s is None else f" of {self.announced_s:.2f}"
+        words = f"{self.frames} frames, {float(self.duration_s):.2f}{of} s"
+        words += f", {self.damaged} damaged" if self.damaged else ""
+        return words + (f", reading ended early ({self.ended_early})" if self.ended_early else "")
+
+
+def import_av() -> Any:
+    """PyAV.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        return importlib.import_module("av")
+    except ImportError:
+        raise UserError(
+            "PyAV is not installed; expected it for decoding videos. Run `pip install av` (or `pip install "
+            "tc3net[video]`)."
+        ) from None
+
+
+def decoder_version() -> str:
+    """PyAV's version and that of the library in it that decodes."""
+    av = import_av()
+    library = av.library_versions["libavcodec"]
+    return f"PyAV {av.__version__}, libavcodec {'.'.join(map(str, library))}"
+
+
+class VideoFile:
+    """An open video file; a context manager.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        decoded: what has been decoded so far.
+
+    Raises:
+        UserError: it cannot be opened, or has no video stream.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._av, self._path = import_av(), Path(path)
+        try:
+            self._container = self._av.open(str(path))
+        except (self._av.FFmpegError, OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: cannot be opened as a video ({error}); expected a complete file of a container that FFmpeg "
+                "reads. Fetch the file again."
+            ) from None
+        if not self._container.streams.video:
+            self._container.close()
+            raise UserError(
+                f"{path}: no video stream in it; expected one. Leave the file out, or fetch it again if it was cut off."
+            )
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        self.decoded = Decoded(announced_s=self._announced())
+
+    def __enter__(self) -> VideoFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    def _announced(self) -> float | None:
+        if self._stream.duration:
+            return float(self._stream.duration * self._stream.time_base)
+        return self._container.duration / self._av.time_base if self._container.duration else None
+
+    def frames(self) -> Iterator[Timed]:
+        """Frames with their times; a frame without a time stamp follows the one before it.
+
+        Raises:
+            UserError: no frame can be decoded, or the time stamps have a hole of more than ten minutes.
+        """
+        usual = 1 / Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
+        origin: Fraction | None = None
+        end = Fraction(0)
+        for frame in self._decoded_frames():
+            base = frame.time_base or self._stream.time_base
+            if frame.pts is None or base is None:
+                start = end
+            else:
+                stamp = frame.pts * Fraction(base)
+                origin = stamp - end if origin is None else origin
+                start = stamp - origin
+            if start - end > MAX_HOLE_S:
+                raise UserError(
+                    f"{self._path}: time stamps jump from {float(end):.1f} to {float(start):.1f} s; expected no hole "
+                    f"of more than {MAX_HOLE_S} s. Remux the file (ffmpeg -i IN -c copy OUT)."
+                )
+            duration = frame.duration * Fraction(base) if frame.duration and base else usual
+            end = start + duration
+            self.decoded.frames += 1
+            self.decoded.duration_s = max(self.decoded.duration_s, end)
+            yield Timed(frame, start, end)
+        if not self.decoded.frames:
+            why = self.decoded.ended_early or f"{self.decoded.damaged} damaged packets"
+            raise UserError(f"{self._path}: no frame could be decoded ({why}). Fetch the file again.")
+
+    def _decoded_frames(self) -> Iterator[Any]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (self._av.FFmpegError, OSError) as error:
+                self.decoded.ended_early = str(error)
+                packet = None
+            if packet is None:
+                break
+            try:
+                frames = packet.decode()
+            except (self._av.FFmpegError, OSError):
+                self.decoded.damaged += 1
+                continue
+            for frame in frames:
+                self.decoded.damaged += bool(frame.is_corrupt)
+                yield frame
+        if self.decoded.ended_early:
+            with contextlib.suppress(self._av.FFmpegError):  # what the decoder still holds
+                yield from self._stream.decode(None)
+
+
+class Resizer:
+    """Turns decoded frames upright, and to one size: the short side as asked, the aspect of the first frame kept.
+
+    Args:
+        short_side: pixels of the shorter side.
+    """
+
+    def __init__(self, short_side: int) -> None:
+        self._short_side = short_side
+        self._size: tuple[int, int] | None = None
+        self._last: tuple[Any, np.ndarray] | None = None
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        """uint8 [H, W, 3], rgb; a frame that is given twice in a row is converted once."""
+        if self._last is None or self._last[0] is not frame:
+            self._last = (frame, self._convert(frame))
+        return self._last[1]
+
+    def _convert(self, frame: Any) -> np.ndarray:
+        if self._size is None:
+            scale = Fraction(self._short_side, min(frame.width, frame.height))
+            self._size = tuple(max(self._short_side, round(side * scale)) for side in (frame.width, frame.height))
+        width, height = self._size
+        # FFmpeg's bilinear filter averages where it shrinks.
+        small = frame.reformat(width=width, height=height, format="rgb24", interpolation="BILINEAR")
+        quarter_turns = round(frame.rotation / 90) % 4  # as the file's display matrix says, counterclockwise
+        return np.ascontiguousarray(np.rot90(small.to_ndarray(), quarter_turns))

@@ -1,0 +1,52 @@
+"""The video files that a user names, and the share of one task of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_prep.features.kinds.videos import is_video
+from tc3net.common.errors import UserError
+
+
+def list_videos(place: str | Path) -> dict[str, Path]:
+    """Video id, the name without its ending, -> file; in the order of the ids.
+
+    Args:
+        place: a video file of whatever ending, or a folder with videos, also in sub-folders.
+
+    Raises:
+        UserError: nothing is there, or two files have the same name.
+    """
+    place = Path(place)
+    if place.is_file():
+        return {place.stem: place}
+    if not place.is_dir():
+        raise UserError(f"{place}: no such file or folder; expected videos. Check --videos.")
+    found: dict[str, Path] = {}
+    hidden = [path for path in place.rglob("*") if path.name.startswith(".")]
+    for path in sorted(set(place.rglob("*")) - set(hidden)):
+        if path.is_file() and is_video(path):
+            other = found.setdefault(path.stem, path)
+            if other != path:
+                raise UserError(f"{other} and {path} found; expected one file for video {path.stem!r}. Move one away.")
+    if not found:
+        endings = sorted({path.suffix for path in place.rglob("*") if path.is_file()})
+        raise UserError(
+            f"{place}: no videos there (endings: {', '.join(endings) or 'no files'}); expected .mp4, .mkv, .avi and "
+            "the like. Check --videos."
+        )
+    return dict(sorted(found.items()))
+
+
+def task_videos(videos: Mapping[str, Path], task_index: int, num_tasks: int) -> dict[str, Path]:
+    """Every `num_tasks`-th video from the `task_index`-th on.
+
+    Raises:
+        UserError: an index outside 0 .. num_tasks - 1.
+    """
+    if num_tasks < 1 or not 0 <= task_index < num_tasks:
+        raise UserError(
+            f"--task_index={task_index} with --num_tasks={num_tasks}; expected an index from 0 to --num_tasks - 1."
+        )
+    return dict(list(videos.items())[task_index::num_tasks])
