@@ -7,16 +7,17 @@ the rows' time stamps, which are whole frames. A row is taken to cover its step,
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.features.listing import FPS_FILE, STAMPS_FILE
-from data_prep.inputs.time_sources import TimeInfo
+from data_prep.inputs.time_sources import TimeInfo, span_of
 from data_prep.pickles.arrays import load_array
 from tc3net.common.errors import UserError
+from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 
 _WHOLE = 0.05  # of a frame: how far the step may lie from a whole number of frames
@@ -59,6 +60,24 @@ def times_beside_features(
                 base = replace(base, stride_frames=step, frames_per_segment=frames)
             times[video_id] = TimeInfo(base)
     return times
+
+
+def with_others(
+    beside: Mapping[str, TimeInfo], video_ids: Sequence[str], default: TimeBase
+) -> tuple[dict[str, TimeInfo], str]:
+    """The time of all videos, where that of some lies beside their features, and in words.
+
+    Args:
+        beside: of `times_beside_features`.
+        video_ids: all annotated videos.
+        default: of the others.
+    """
+    bases = [info.time_base for info in beside.values()]
+    rates, strides = span_of(base.fps for base in bases), span_of(base.stride_frames for base in bases)
+    number = len(video_ids) - len(beside)
+    others = f" (the flags' for {counted(number, 'other')})" if number else ""
+    words = f"{rates} fps and stride {strides} as the files beside the features say{others}"
+    return {name: beside.get(name, TimeInfo(default)) for name in video_ids}, words
 
 
 def _rate(path: Path) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from data_prep.features.choices import LAYOUTS, FeatureChoices
 from data_prep.features.layouts import open_features
 from data_prep.features.readers import CHANNEL_ORDERS, MISSING
 from data_prep.inputs.chosen import Without
-from data_prep.inputs.feature_times import times_beside_features
+from data_prep.inputs.feature_times import times_beside_features, with_others
 from data_prep.inputs.rescaled import known_durations, rescaled_times
-from data_prep.inputs.time_sources import TimeInfo, probe_videos, read_time_table
+from data_prep.inputs.time_sources import TimeInfo, probe_videos, read_time_table, span_of
 from tc3net.common.errors import UserError
 from tc3net.common.names import counted
 from tc3net.data.streams import RGB_FLOW, parse_streams
@@ -164,37 +164,20 @@ def _times(options: InputOptions, annotations: AnnotationSet) -> tuple[dict[str,
     if options.videos is not None:
         times = probe_videos(options.videos, video_ids, default)
         rates = [info.time_base.fps for info in times.values()]
-        return times, f"{_span(rates)} fps as the videos in {options.videos}, {segments}{unused}"
+        return times, f"{span_of(rates)} fps as the videos in {options.videos}, {segments}{unused}"
     if not options.fps_given:
         beside = times_beside_features(options.features, video_ids, default, frames_given=options.frames_given)
         if beside:
-            return _with_others(beside, video_ids, default, unused)
+            times, words = with_others(beside, video_ids, default)
+            return times, f"{words}{unused}; --fps sets another"
     if told and not options.fps_given:
         times = {video_id: TimeInfo(replace(default, fps=told.get(video_id, default.fps))) for video_id in video_ids}
         others = f" ({default.fps:g} for the others)" if len(told) < len(video_ids) else ""
         where = f"as the annotations say for {counted(len(told), 'video')}{others}"
-        return times, f"{_span(told.values())} fps {where}, {segments}; --fps sets another"
+        return times, f"{span_of(told.values())} fps {where}, {segments}; --fps sets another"
     return {video_id: TimeInfo(default) for video_id in video_ids}, (
         f"{default.fps:g} fps, {segments}, for all videos{unused}"
     )
-
-
-def _with_others(
-    beside: Mapping[str, TimeInfo], video_ids: Sequence[str], default: TimeBase, unused: str
-) -> tuple[dict[str, TimeInfo], str]:
-    bases = [info.time_base for info in beside.values()]
-    strides = _span(base.stride_frames for base in bases)
-    number = len(video_ids) - len(beside)
-    others = f" (the flags' for {counted(number, 'other')})" if number else ""
-    words = f"{_span(base.fps for base in bases)} fps and stride {strides} as the files beside the features say{others}"
-    return {name: beside.get(name, TimeInfo(default)) for name in video_ids}, f"{words}{unused}; --fps sets another"
-
-
-def _span(rates: Iterable[float]) -> str:
-    different = sorted(set(rates))
-    if not different:
-        return "no videos,"
-    return f"{different[0]:g}" + (f" to {different[-1]:g}" if len(different) > 1 else "")
 
 
 def _with_durations(

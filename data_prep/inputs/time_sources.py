@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,14 @@ class TimeInfo:
 
     time_base: TimeBase
     duration_s: float | None = None
+
+
+def span_of(rates: Iterable[float]) -> str:
+    """The numbers in words: "25", or "19.62 to 30"."""
+    different = sorted(set(rates))
+    if not different:
+        return "no videos,"
+    return f"{different[0]:g}" + (f" to {different[-1]:g}" if len(different) > 1 else "")
 
 
 def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeBase) -> dict[str, TimeInfo]:

@@ -206,7 +206,7 @@ def test_flags():
     }
     arguments = [f"--{name}={value}" for name, value in {**texts, **choices}.items()]
     found = parse(*arguments, "--fps=10", "--frames_per_segment=8", "--stride_frames=4")
-    assert found == InputOptions(**texts, **choices, time_base=TimeBase(10, 8, 4), fps_given=True)
+    assert found == InputOptions(**texts, **choices, time_base=TimeBase(10, 8, 4), fps_given=True, frames_given=True)
     assert parse("--annotations=a", "--features=f", "--subsets=val, test").subsets == ("val", "test")
     assert parse("--annotations=a", "--features=f", "--videos=v").videos == "v"
     with pytest.raises(UserError, match="--fps=10 and --videos=v found"):
