@@ -177,6 +177,9 @@ def in_packages(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
+TIME_AND_STREAMS = ("tc3net.data.timebase", "tc3net.data.streams")
+
+
 def test_tc3net_knows_nothing_of_data_prep_but_how_raw_features_are_read() -> None:
     wrong = [
         f"{name} imports {target}"
