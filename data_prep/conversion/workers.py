@@ -91,7 +91,7 @@ class LocalWorkers:
     def __init__(self, num_workers: int, options: InputOptions, reader: FeatureReader) -> None:
         self._num_workers = num_workers
         self._options = options
-        self._reader, self.streams = reader, reader.streams
+        self._reader = reader
         self._pool: ProcessPoolExecutor | None = None
         self._stop: Event | None = None
 
@@ -180,8 +180,12 @@ class _Interruptible:
     """A reader that stops at the next video once the parent has given up."""
 
     def __init__(self, reader: FeatureReader, stop: Event) -> None:
-        self._reader, self.streams = reader, reader.streams
+        self._reader = reader
         self._stop = stop
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return self._reader.streams
 
     def video_ids(self) -> list[str]:
         return self._reader.video_ids()

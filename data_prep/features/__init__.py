@@ -13,13 +13,11 @@ import numpy as np
 
 
 class FeatureReader(Protocol):
-    """Gives the features of one video at a time.
+    """Gives the features of one video at a time."""
 
-    Attributes:
-        streams: names of the streams, in the order in which `read` gives them.
-    """
-
-    streams: tuple[str, ...]
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams, in the order in which `read` gives them."""
 
     def video_ids(self) -> list[str]:
         """Names of all videos that have features, complete or not."""

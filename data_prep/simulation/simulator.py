@@ -53,7 +53,6 @@ class SimulatorConfig:
     Attributes:
         seed: same seed, same data, whatever the number or order of videos.
         feature_dim: D of a stream whose size is not stated.
-        streams: (name, size or None) of each stream.
         median_duration_s, mean_to_median: log-normal video durations, clipped to [shortest_s, longest_s].
         instances_per_s, rate_sigma: mean and log-deviation of the instance rate of a video (some do not fit in: about
             15 instances per video remain on average).
@@ -68,11 +67,11 @@ class SimulatorConfig:
         white_noise: standard deviation of the noise added to each of the D dims.
         sparsity: subtracted before the ReLU; more than half of the values are 0 then.
         rgb, flow, other: how strong each signal is in the stream of this name, and in one of any other.
+        streams: (name, size or None) of each stream.
     """
 
     seed: int = 0
     feature_dim: int = 64
-    streams: tuple[tuple[str, int | None], ...] = tuple((name, None) for name in RGB_FLOW)
     median_duration_s: float = 142.0
     mean_to_median: float = 205.0 / 142.0
     shortest_s: float = 20.0
@@ -96,6 +95,7 @@ class SimulatorConfig:
     rgb: StreamGains = StreamGains(action=2.0, scene=3.0, motion=1.0, appearance=3.0)
     flow: StreamGains = StreamGains(action=3.5, scene=0.8, motion=2.5, appearance=1.0)
     other: StreamGains = StreamGains(action=2.75, scene=1.9, motion=1.75, appearance=2.0)
+    streams: tuple[tuple[str, int | None], ...] = tuple((name, None) for name in RGB_FLOW)
 
     def __post_init__(self) -> None:
         if self.seed < 0:

@@ -46,6 +46,10 @@ def assert_equal_scores(a: RawScores, b: RawScores) -> None:
             if isinstance(value, np.ndarray):
                 assert value.dtype == other.dtype, item.name
                 np.testing.assert_array_equal(value, other, err_msg=item.name)
+            elif isinstance(value, dict):
+                assert list(value) == list(other), item.name
+                for name, part in value.items():
+                    np.testing.assert_array_equal(part, other[name], err_msg=name)
             elif not isinstance(value, GroundTruth):
                 assert (value, type(value)) == (other, type(other)), item.name
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tc3net.common import beam_support
 from tc3net.common.errors import UserError
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.model import ModelConfig, ThreeCNet
@@ -38,7 +39,7 @@ def save_checkpoint(folder: Path, step: int, seed: int) -> None:
 def run_dir(tmp_path: Path) -> Path:
     """A run folder with a last and a best checkpoint."""
     folder = tmp_path / "run"
-    run = RunInfo("d", CLASSES, FEATURE_DIM, TimeBase(), ModelConfig(), DetectionConfig())
+    run = RunInfo("d", CLASSES, Streams.pair(FEATURE_DIM), TimeBase(), ModelConfig(), DetectionConfig())
     save_run(folder, run)
     save_checkpoint(folder / "checkpoints", 4, seed=1)
     save_checkpoint(folder / "best", 2, seed=3)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tc3net.common.errors import UserError
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase, spanning
 from tc3net.detection import DetectionConfig
 from tc3net.inference.new_videos import score_features
@@ -51,11 +52,11 @@ def test_rescaled_rows_need_every_duration() -> None:
 
 
 class _Scorer:
-    top_k_divisor = 8
+    top_k_divisor, streams = 8, ("rgb", "flow")
 
     def with_streams(self, features):
         rows = features.values.numpy()[:, :1]
-        return {"tcam": rows, "tcam_rgb": rows, "tcam_flow": rows, "pooled": rows[:1]}
+        return {"tcam_fused": rows, "tcam_rgb": rows, "tcam_flow": rows, "pooled": rows[:1]}
 
 
 def test_videos_are_scored_with_their_own_time() -> None:
@@ -71,6 +72,6 @@ def test_videos_are_scored_with_their_own_time() -> None:
 
 @pytest.mark.parametrize("rescaled", [False, True])
 def test_a_run_remembers_rescaled_rows_and_says_nothing_else(rescaled: bool) -> None:
-    run = RunInfo("d", ("Run",), 4, TimeBase(), ModelConfig(), DetectionConfig(), rescaled_rows=rescaled)
+    run = RunInfo("d", ("Run",), Streams.pair(4), TimeBase(), ModelConfig(), DetectionConfig(), rescaled_rows=rescaled)
     assert ("rescaled_rows" in run.as_dict()) == rescaled
     assert RunInfo.from_dict(json.loads(json.dumps(run.as_dict()))).rescaled_rows is rescaled

@@ -53,12 +53,13 @@ def loaded(exported: Path) -> Any:
 
 
 def test_every_output_is_dense_float32_with_the_batch_first(loaded: Any) -> None:
-    assert set(loaded.signatures) == {"serving_default", "with_time_base", "examples", "embed", "class_names"}
+    facts = {"class_names", "streams"}
+    assert set(loaded.signatures) == {"serving_default", "with_time_base", "examples", "embed", *facts}
     for name, signature in loaded.signatures.items():
         outputs = signature.structured_outputs
         for spec in [*outputs.values(), *signature.structured_input_signature[1].values()]:
             assert isinstance(spec, tf.TensorSpec) and spec.shape.rank >= 1 and spec.shape[0] is None
-        if name == "class_names":
+        if name in facts:
             continue
         assert {spec.dtype for spec in outputs.values()} == {tf.float32}
         assert set(outputs) == ({"embedding_rgb", "embedding_flow"} if name == "embed" else LOCALIZED)

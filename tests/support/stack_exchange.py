@@ -17,6 +17,7 @@ from tc3net.common.errors import UserError
 from tc3net.common.stack import NAME
 from tc3net.data.pipeline import InputConfig, evaluation_batches, training_batches
 from tc3net.data.split import open_split
+from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.model import ModelConfig, ThreeCNet
@@ -92,7 +93,7 @@ def write(folder: Path) -> None:
     write_dataset(folder / "dataset", videos)
     model, losses = trained(folder / "dataset")
     CheckpointFolder(folder / "run" / "checkpoints", model, keep=1).save(STEPS, notes=["note"])
-    run = RunInfo("test data", CLASSES, FEATURE_DIM, TimeBase(), CONFIG, DetectionConfig())
+    run = RunInfo("test data", CLASSES, Streams.pair(FEATURE_DIM), TimeBase(), CONFIG, DetectionConfig())
     save_run(folder / "run", run)
     (folder / "report.json").write_text(json.dumps(report(losses, folder)), encoding="utf-8")
 
