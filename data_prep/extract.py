@@ -23,9 +23,10 @@ from data_prep.extraction.extracting import Extraction, Extractor
 from data_prep.extraction.flow import FlowParameters
 from data_prep.extraction.outcome import Outcome, describe_seconds
 from data_prep.extraction.sampling import Sampling
-from data_prep.extraction.videos import list_videos, task_videos
+from data_prep.extraction.videos import list_videos, videos_of_part
 from data_prep.extraction.weight_cache import cache_folder
 from tc3net.common.errors import UserError
+from tc3net.data.parts import Part
 from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
@@ -110,7 +111,7 @@ def main(argv: Sequence[str]) -> None:
     for name in ("videos", "output_dir"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is not set; expected a value ({FLAGS[name].help}). Add --{name}=...")
-    videos = task_videos(list_videos(FLAGS.videos), FLAGS.task_index, FLAGS.num_tasks)
+    videos = videos_of_part(list_videos(FLAGS.videos), Part(FLAGS.task_index, FLAGS.num_tasks))
     backbones = open_backbones()
     extraction = Extraction(
         backbones,

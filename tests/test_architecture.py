@@ -43,7 +43,9 @@ SHARED = {
     "tc3net.common.errors",
     "tc3net.common.extensions",
     "tc3net.common.files",
+    "tc3net.common.locks",
     "tc3net.common.names",
+    "tc3net.data.parts",
     "tc3net.terminal.interrupt",
     "tc3net.terminal.progress",
     "tc3net.data.timebase",
@@ -52,6 +54,7 @@ SHARED = {
     "tc3net.data.subset_names",
     "tc3net.intervals.activitynet_json",
     "tc3net.intervals.json_values",
+    "tc3net.intervals.similar_ids",
 }
 
 MAX_FILE_LINES = 330

@@ -19,7 +19,6 @@ from data_prep.annotations import AnnotationSet, VideoRecord
 from data_prep.checks.feature_facts import FeatureFacts, examine, same_features
 from data_prep.checks.plausible import implausible
 from data_prep.checks.rules import ERROR, Problem
-from data_prep.checks.similar_ids import difference, similar_ids
 from data_prep.checks.spans import is_interval, length_differs, video_end_s
 from data_prep.features import FeatureReader
 from data_prep.output.folders import is_safe_name
@@ -27,6 +26,7 @@ from tc3net.common.errors import UserError
 from tc3net.common.names import counted
 from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
+from tc3net.intervals.similar_ids import difference, similar_ids
 from tc3net.terminal.progress import progress_bar
 
 # What a spreadsheet writes where it took a name for a formula, or for a number of many digits.

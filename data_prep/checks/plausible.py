@@ -15,11 +15,11 @@ import numpy as np
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord
 from data_prep.checks.feature_facts import FeatureFacts
 from data_prep.checks.rules import DATA_SET, Problem
-from data_prep.checks.similar_ids import common_difference
 from data_prep.checks.spans import is_interval, length_differs, video_end_s
 from tc3net.common.names import counted
 from tc3net.data.subset_names import is_test_subset
 from tc3net.data.timebase import TimeBase
+from tc3net.intervals.similar_ids import common_difference
 
 MOST = 0.8
 _FEWEST = 3  # videos, for a rule about what they have in common

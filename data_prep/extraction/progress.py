@@ -8,7 +8,6 @@ OUT/<video>.json is there, which is written last.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ import numpy as np
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path, read_json, write_json
+from tc3net.common.locks import try_lock
 
 PARTIAL = ".partial"
 _PLAN, _LOCK = "plan.json", "lock"
@@ -143,13 +143,11 @@ def opened(output_dir: Path, video_id: str, plan: Mapping[str, Any], streams: li
     """
     folder = output_dir / PARTIAL / video_id
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = try_lock(folder / _LOCK)
+    if lock is None:
+        yield None
+        return
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
         if _read_plan(folder) != json.loads(json.dumps(plan)):
             for path in folder.glob("*.f32"):
                 path.unlink()

@@ -1,4 +1,4 @@
-"""The video files that a user names, and the share of one task of them."""
+"""The video files that a user names, and one part of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_prep.features.kinds.videos import is_video
 from tc3net.common.errors import UserError
+from tc3net.data.parts import Part
 
 
 def list_videos(place: str | Path) -> dict[str, Path]:
@@ -39,14 +40,7 @@ def list_videos(place: str | Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def task_videos(videos: Mapping[str, Path], task_index: int, num_tasks: int) -> dict[str, Path]:
-    """Every `num_tasks`-th video from the `task_index`-th on.
-
-    Raises:
-        UserError: an index outside 0 .. num_tasks - 1.
-    """
-    if num_tasks < 1 or not 0 <= task_index < num_tasks:
-        raise UserError(
-            f"--task_index={task_index} with --num_tasks={num_tasks}; expected an index from 0 to --num_tasks - 1."
-        )
-    return dict(list(videos.items())[task_index::num_tasks])
+def videos_of_part(videos: Mapping[str, Path], part: Part) -> dict[str, Path]:
+    """The videos of one part of the work, in their order."""
+    names = list(videos)
+    return {names[place]: videos[names[place]] for place in part.videos(len(names))}

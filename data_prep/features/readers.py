@@ -74,6 +74,7 @@ class SeparateReader:
         self._there = {name: frozenset(source.names()) for name, source in self._sources.items()}
         self._ids = list(dict.fromkeys(name for source in self._sources.values() for name in source.names()))
         self.streams = tuple(self._sources)
+        self._known_sizes: dict[str, int] = {name: size for name, size in self._sizes.streams if size is not None}
 
     def video_ids(self) -> list[str]:
         """Ids of the videos that have an array in any stream."""
@@ -139,13 +140,13 @@ class SeparateReader:
 
     def _size(self, stream: str) -> int:
         """D of a stream that a video does not have: as was said, or as in the first video that has it."""
-        said = dict(self._sizes.streams)[stream]
-        if said is not None:
-            return said
         source = self._sources[stream]
-        for video_id in source.names():
+        for video_id in source.names() if stream not in self._known_sizes else ():
             with contextlib.suppress(UserError):
-                return self._axes.rows(source.read(video_id), source.where(video_id)).shape[1]
+                self._known_sizes[stream] = self._axes.rows(source.read(video_id), source.where(video_id)).shape[1]
+                break
+        if stream in self._known_sizes:
+            return self._known_sizes[stream]
         raise UserError(
             f"No video has {stream} features, so that their size is unknown. Say it: --streams=...,{stream}:D"
         )

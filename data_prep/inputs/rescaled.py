@@ -10,8 +10,9 @@ from pathlib import Path
 
 from data_prep.annotations import AnnotationSet
 from data_prep.features import FeatureReader
-from data_prep.inputs.time_sources import TimeInfo, some_names
+from data_prep.inputs.time_sources import TimeInfo
 from tc3net.common.errors import UserError
+from tc3net.common.names import some_names
 from tc3net.data.timebase import spanning
 
 

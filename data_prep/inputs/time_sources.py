@@ -12,11 +12,10 @@ from data_prep.annotations.tables import Row, read_table
 from data_prep.features.kinds.videos import VIDEO_SUFFIXES, is_video
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json
-from tc3net.common.names import counted
+from tc3net.common.names import counted, some_names
 from tc3net.data.timebase import TimeBase
 
 _COLUMNS = ("fps", "frames_per_segment", "stride_frames", "duration_s")
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -169,8 +168,3 @@ def _import_opencv() -> Any:
             "--videos found, but OpenCV is not installed; expected it for reading videos. "
             "Run `pip install opencv-contrib-python-headless` (or `pip install tc3net[video]`)."
         ) from None
-
-
-def some_names(names: list[str]) -> str:
-    """The first names, for messages."""
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

@@ -9,7 +9,6 @@ in `work`, which every attempt empties. At the end `data` takes the target's pla
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 from data_prep.output.folders import sync, take_place
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json
+from tc3net.common.locks import try_lock
 
 _LOCK, _PLAN, _EARLIER = "lock", "plan.json", "earlier"
 _FOLDERS = ("data", "work", "done")
@@ -178,23 +178,17 @@ def _lock(folder: Path, target: Path, lists: set[str]) -> int:
                 "left. Move it away, or give another --output_dir."
             )
         try:
-            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = try_lock(folder / _LOCK)
         except FileNotFoundError:
             continue  # another process has just finished and removed the folder
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(folder / _LOCK)):
-                    return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
+        if descriptor is None:
             raise UserError(
                 f"{folder}: locked, another process is converting into {target}; expected to be the only one. "
                 "Wait for it to end, or give another --output_dir."
-            ) from None
-        except OSError:
-            os.close(descriptor)
-            raise
+            )
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder / _LOCK)):
+                return descriptor
         os.close(descriptor)  # the file was removed in between: what is locked is no longer the lock
 
 

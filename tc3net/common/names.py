@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from tc3net.common.errors import UserError
 
@@ -16,6 +16,11 @@ def counted(number: int, noun: str) -> str:
 
 def _plural(noun: str) -> str:
     return noun + ("es" if noun.endswith("s") else "s")
+
+
+def some_names(names: Collection[str]) -> str:
+    """The first three: "a, b, c, ..."."""
+    return ", ".join(list(names)[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def spelled_alike(names: Iterable[str]) -> list[list[str]]:

@@ -9,6 +9,7 @@ from tc3net.common.errors import UserError
 from tc3net.data.holdout import divide
 from tc3net.data.split import Split
 from tc3net.inference.raw_scores import RawScores
+from tc3net.results.video_lists import read_names
 from tc3net.runs.folder import load_run
 from tc3net.runs.scoring import OpenedRun
 
@@ -74,12 +75,9 @@ def videos_of_file(files: Sequence[RawScores], path: str | Path) -> list[RawScor
     Raises:
         UserError: no such text file, no ids in it, or ids of other videos.
     """
-    try:
-        ids = {line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()} - {""}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected a text file with one video id per line ({error}).") from None
+    ids = read_names(path)
     for scores in files:
         unknown = sorted(ids - set(scores.video_ids))
-        if unknown or not ids:
+        if unknown:
             raise UserError(f"{path}: {len(ids)} video ids, {len(unknown)} not among the scored videos: {unknown[:3]}.")
     return [scores.of_videos(ids) for scores in files]

@@ -10,6 +10,14 @@ import numpy as np
 from tc3net.data.timebase import TimeBase
 
 
+def _renumbered(video_ids: tuple[str, ...], wanted: Collection[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names that are wanted, in order, and each earlier position's new one, -1 for those left out."""
+    chosen = [i for i, video_id in enumerate(video_ids) if video_id in wanted]
+    number = np.full(len(video_ids), -1, np.int64)
+    number[chosen] = np.arange(len(chosen))
+    return tuple(video_ids[i] for i in chosen), number
+
+
 @dataclass(frozen=True)
 class Detections:
     """n detections in several videos.
@@ -34,12 +42,10 @@ class Detections:
 
     def of_videos(self, video_ids: Collection[str]) -> Detections:
         """The detections in some of the videos, in their order here; others are left out."""
-        chosen = [i for i, video_id in enumerate(self.video_ids) if video_id in video_ids]
-        number = np.full(len(self.video_ids), -1, np.int64)
-        number[chosen] = np.arange(len(chosen))
+        names, number = _renumbered(self.video_ids, video_ids)
         kept = number[self.video] >= 0
         return Detections(
-            video_ids=tuple(self.video_ids[i] for i in chosen),
+            video_ids=names,
             video=number[self.video[kept]],
             label=self.label[kept],
             start_s=self.start_s[kept],
@@ -77,13 +83,11 @@ class GroundTruth:
 
     def of_videos(self, video_ids: Collection[str]) -> GroundTruth:
         """The ground truth of some of the videos, in their order here; others are left out."""
-        chosen = [i for i, video_id in enumerate(self.video_ids) if video_id in video_ids]
-        number = np.full(len(self.video_ids), -1, np.int64)
-        number[chosen] = np.arange(len(chosen))
+        names, number = _renumbered(self.video_ids, video_ids)
         kept, kept_ambiguous = number[self.video] >= 0, number[self.ambiguous_video] >= 0
         return GroundTruth(
             classes=self.classes,
-            video_ids=tuple(self.video_ids[i] for i in chosen),
+            video_ids=names,
             video=number[self.video[kept]],
             label=self.label[kept],
             start_s=self.start_s[kept],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
-from tc3net.common.names import counted
+from tc3net.common.names import counted, some_names
 from tc3net.intervals.activitynet_json import (
     DETECTIONS,
     detection_entry,
@@ -26,6 +25,7 @@ from tc3net.intervals.activitynet_json import (
 )
 from tc3net.intervals.columns import Detections, GroundTruth
 from tc3net.intervals.json_values import detection_problem
+from tc3net.intervals.similar_ids import CommonDifference, common_difference
 
 
 def results_dict(detections: Detections, classes: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
@@ -119,17 +119,26 @@ def load_detections(path: str | Path, truth: GroundTruth) -> LoadedDetections:
             f"Expected {DETECTIONS} with finite numbers and start <= end (seconds). Correct or remove them."
         )
     if not rows and (unknown_labels or unknown_videos):
+        same = common_difference(sorted(set(video_of) - set(dict(results))), list(unknown_videos), "detections")
+        hint = f" {_would_have(same)}." if same else ""
         raise UserError(
             f"{path}: no detection has a label and a video of the annotations. Its videos are "
             f"{sorted(dict(results))[:3]}, the annotations have {sorted(video_of)[:3]}; its labels are "
             f"{sorted(unknown_labels)[:3]}, the annotations have {sorted(label_of)[:3]}. Use their names, and the "
-            "right --subset."
+            f"right --subset.{hint}"
         )
     columns = np.array(rows, np.float64).reshape(-1, 5).T
     found = Detections(truth.video_ids, columns[0].astype(np.int64), columns[1].astype(np.int64), *columns[2:])
     with_some = {video for video, entries in results if entries}
     empty = tuple(video for video in truth.video_ids if video not in with_some)
     return LoadedDetections(found, dict(unknown_labels), dict(unknown_videos), empty)
+
+
+def _would_have(found: CommonDifference) -> str:
+    """ "3 annotated videos would have detections but for the prefix 'v_' of the detections ('a', 'v_a')"."""
+    mine, theirs = found.example
+    videos = counted(found.number, "annotated video")
+    return f"{videos} would have detections but for {found.words} ({mine!r} in the annotations, {theirs!r} there)"
 
 
 def report_lines(loaded: LoadedDetections, classes: tuple[str, ...]) -> list[str]:
@@ -141,15 +150,14 @@ def report_lines(loaded: LoadedDetections, classes: tuple[str, ...]) -> list[str
         lines.append(f"label {label!r} is unknown: {counted(number, 'detection')} ignored{hint}")
     if loaded.unknown_videos:
         number, videos = sum(loaded.unknown_videos.values()), list(loaded.unknown_videos)
-        where = f"{counted(len(videos), 'video')} without annotations ignored ({_some(videos)})"
+        where = f"{counted(len(videos), 'video')} without annotations ignored ({some_names(videos)})"
         lines.append(f"{counted(number, 'detection')} in {where}")
+    found = common_difference(loaded.empty_videos, list(loaded.unknown_videos), "detections")
+    if found is not None and 2 * found.number > len(loaded.empty_videos):
+        lines.append(_would_have(found))
     if loaded.empty_videos:
-        names = _some(loaded.empty_videos)
+        names = some_names(loaded.empty_videos)
         number = len(loaded.empty_videos)
         verb = "has" if number == 1 else "have"
         lines.append(f"{counted(number, 'annotated video')} {verb} no detections; instances missed ({names})")
     return lines
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

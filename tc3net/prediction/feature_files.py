@@ -55,6 +55,12 @@ class FeatureFiles:
     flow: Sequence[str] = ()
     joint: Sequence[str] = ()
 
+    def _mixed(self) -> UserError:
+        return UserError(
+            f"Found {len(self.rgb)} --rgb, {len(self.flow)} --flow and {len(self.joint)} --features files; "
+            "expected as many --rgb as --flow files, or only --features files."
+        )
+
     def require_one_kind(self) -> None:
         """Raises unless there are rgb and flow, or joint features, and not both.
 
@@ -62,10 +68,7 @@ class FeatureFiles:
             UserError: says how many there are.
         """
         if bool(self.joint) == bool(self.rgb or self.flow) or bool(self.rgb) != bool(self.flow):
-            raise UserError(
-                f"Found {len(self.rgb)} --rgb, {len(self.flow)} --flow and {len(self.joint)} --features files; "
-                "expected as many --rgb as --flow files, or only --features files."
-            )
+            raise self._mixed()
 
     def by_video(self) -> list[tuple[str, ...]]:
         """The one or two files of each video.
@@ -74,10 +77,7 @@ class FeatureFiles:
             UserError: no files, rgb and flow that differ in number, or both kinds.
         """
         if bool(self.joint) == bool(self.rgb or self.flow) or len(self.rgb) != len(self.flow):
-            raise UserError(
-                f"Found {len(self.rgb)} --rgb, {len(self.flow)} --flow and {len(self.joint)} --features files; "
-                "expected as many --rgb as --flow files, or only --features files."
-            )
+            raise self._mixed()
         return [(path,) for path in self.joint] or list(zip(self.rgb, self.flow))
 
 

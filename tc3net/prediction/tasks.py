@@ -14,6 +14,7 @@ from typing import Any
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import write_json
+from tc3net.data.parts import Part
 from tc3net.data.split import Split
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.inference.scorer import Scorer, score_videos
@@ -24,30 +25,13 @@ BLOCK_VIDEOS = 64  # whose T-CAMs are in memory at a time
 
 
 @dataclass(frozen=True)
-class Task:
-    """One of `total` equal parts of the work.
-
-    Raises:
-        UserError: an index outside 0 .. total - 1.
-    """
-
-    index: int = 0
-    total: int = 1
-
-    def __post_init__(self) -> None:
-        if self.total < 1 or not 0 <= self.index < self.total:
-            raise UserError(
-                f"--task_index={self.index} with --num_tasks={self.total}; expected an index from 0 to --num_tasks - 1."
-            )
+class Task(Part):
+    """A part of the videos, whose results have a file of their own."""
 
     @property
     def file_name(self) -> str:
         """`detections.json`, or with several tasks `detections-00002-of-00008.json`."""
         return "detections.json" if self.total == 1 else f"detections-{self.index:05d}-of-{self.total:05d}.json"
-
-    def videos(self, count: int) -> range:
-        """Its positions among `count` videos; parts differ by one video at most."""
-        return range(self.index * count // self.total, (self.index + 1) * count // self.total)
 
 
 def block_results(scorer: Scorer, split: Split, videos: range, config: DetectionConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tc3net.common.errors import UserError
+from tc3net.common.names import some_names
 from tc3net.data.timebase import TimeBase, spanning
 from tc3net.intervals.activitynet_json import Labelled, read_annotations_file
 
@@ -72,7 +73,7 @@ def rescaled_time_bases(num_segments: Mapping[str, int], duration_s: Mapping[str
     """
     unknown = [video_id for video_id in num_segments if video_id not in duration_s]
     if unknown:
-        some = ", ".join(unknown[:_NAMED]) + (", ..." if len(unknown) > _NAMED else "")
+        some = some_names(unknown)
         raise UserError(
             f"the durations of {len(unknown)} of {len(num_segments)} videos are not known ({some}); expected them, "
             "since rows that were rescaled span the whole video. Give --duration_s=63.2,40 in the videos' order, or "

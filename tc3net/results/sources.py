@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
+from tc3net.common.names import some_names
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig, detect_videos, video_scores
 from tc3net.inference.raw_scores import RawScores
@@ -153,8 +154,7 @@ def chosen_only(scored: Scored, choice: VideoChoice) -> Scored:
     if named and number != named.number:
         notes.append(f"the list {named.name} has {named.number} videos, {number} of which are annotated here")
     if absent:
-        some = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
-        notes.append(f"{len(absent)} of the names given are of no video here ({some})")
+        notes.append(f"{len(absent)} of the names given are of no video here ({some_names(absent)})")
     facts = {
         "videos": choice.videos,
         "exclude_videos": choice.exclude_videos,

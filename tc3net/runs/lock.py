@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tc3net.common.errors import UserError
+from tc3net.common.locks import try_lock
 
 LOCK = "training.lock"  # stays in the folder: who removed it could remove one that another process has just locked
 _UNKNOWN_TO_DISK = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -31,24 +31,24 @@ def training_lock(run_dir: str | Path) -> Iterator[None]:
     """
     folder = Path(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder} is being trained in by {_holder(descriptor)}; expected no other training there. Wait for it "
-                "to end or stop it, then the same command goes on from its last checkpoint; or choose another "
-                "--run_dir."
-            ) from None
-        except OSError as error:
-            if error.errno not in _UNKNOWN_TO_DISK:
-                raise
-            print(
-                f"warning: {folder}: this disk has no locks ({error.strerror}); see to it yourself that no other "
-                "training uses the folder.",
-                file=sys.stderr,
-            )
+        descriptor = try_lock(folder / LOCK)
+    except OSError as error:
+        if error.errno not in _UNKNOWN_TO_DISK:
+            raise
+        print(
+            f"warning: {folder}: this disk has no locks ({error.strerror}); see to it yourself that no other training "
+            "uses the folder.",
+            file=sys.stderr,
+        )
+        yield
+        return
+    if descriptor is None:
+        raise UserError(
+            f"{folder} is being trained in by {_holder(folder / LOCK)}; expected no other training there. Wait for it "
+            "to end or stop it, then the same command goes on from its last checkpoint; or choose another --run_dir."
+        )
+    try:
         _describe(descriptor)
         yield
         os.ftruncate(descriptor, 0)
@@ -64,10 +64,10 @@ def _describe(descriptor: int) -> None:
         os.pwrite(descriptor, json.dumps(now).encode(), 0)
 
 
-def _holder(descriptor: int) -> str:
+def _holder(path: Path) -> str:
     """Who holds the lock, in words."""
     try:
-        found = json.loads(os.pread(descriptor, 1000, 0))
+        found = json.loads(path.read_bytes())
         return f"process {found['pid']} on {found['host']} since {found['since']}"
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "another process"

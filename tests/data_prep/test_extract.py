@@ -23,10 +23,11 @@ from data_prep.extraction.i3d import open_i3d
 from data_prep.extraction.outcome import describe_seconds
 from data_prep.extraction.progress import PARTIAL, opened
 from data_prep.extraction.sampling import Sampling
-from data_prep.extraction.videos import list_videos, task_videos
+from data_prep.extraction.videos import list_videos, videos_of_part
 from data_prep.extraction.weight_cache import cache_folder, load_weights, store_weights
 from data_prep.inputs.options import InputOptions, open_inputs
 from tc3net.common.errors import UserError
+from tc3net.data.parts import Part
 from tc3net.data.timebase import TimeBase
 from tests.support.commands import command
 from tests.support.conversion import read_split
@@ -110,7 +111,7 @@ def test_workers_batches_and_tasks_change_nothing(videos, tmp_path):
     assert len(snapshot(tmp_path / "one")) == 6
     for index in range(2):
         extraction = Extraction({"rgb": MEANS})
-        Extractor(extraction, tmp_path / "tasks").run(task_videos(list_videos(videos), index, 2))
+        Extractor(extraction, tmp_path / "tasks").run(videos_of_part(list_videos(videos), Part(index, 2)))
     extract(videos, tmp_path / "whole")
     assert snapshot(tmp_path / "tasks") == snapshot(tmp_path / "whole")
 
@@ -283,8 +284,8 @@ def test_which_videos(tmp_path, videos):
     (videos / "notes.txt").touch()
     assert list(list_videos(videos)) == ["long", "short"]
     names = {str(number): videos for number in range(7)}
-    parts = [list(task_videos(names, index, 3)) for index in range(3)]
-    assert (sorted(itertools.chain(*parts)), [len(part) for part in parts]) == (list(names), [3, 2, 2])
+    parts = [list(videos_of_part(names, Part(index, 3))) for index in range(3)]
+    assert (sorted(itertools.chain(*parts)), [len(part) for part in parts]) == (list(names), [2, 2, 3])
     (videos / "more" / "long.avi").touch()
     (tmp_path / "empty").mkdir()
     for place, message in (
@@ -295,7 +296,7 @@ def test_which_videos(tmp_path, videos):
         with pytest.raises(UserError, match=message):
             list_videos(place)
     with pytest.raises(UserError, match="--task_index=3 with --num_tasks=3"):
-        task_videos(names, 3, 3)
+        Part(3, 3)
 
 
 def test_the_conversion_reads_features_and_time_base(videos, tmp_path):

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from data_prep.annotations import AnnotationSet, Instance, VideoRecord
 from data_prep.checks.feature_facts import examine, same_features
 from data_prep.checks.rules import Problem
-from data_prep.checks.similar_ids import difference, similar_ids, simplified
 from data_prep.inspection.charts import charts
 from data_prep.inspection.distributions import VideoFacts, describe
 from data_prep.inspection.findings import Inspection, grouped, inspect_annotations, to_json
 from data_prep.inspection.page import page
 from data_prep.inspection.text import screen
 from tc3net.data.timebase import TimeBase
+from tc3net.intervals.similar_ids import difference, similar_ids, simplified
 
 SECOND = TimeBase(fps=16)  # one segment per second
 

@@ -15,10 +15,10 @@ from data_prep.checks.counts import count_instances
 from data_prep.checks.feature_facts import FeatureFacts
 from data_prep.checks.judge import check_record, judge
 from data_prep.checks.rules import DATA_SET, RULES, WARNING
-from data_prep.checks.similar_ids import common_difference
 from data_prep.checks.spans import visible_end_s
 from data_prep.conversion.summary import first_problems
 from tc3net.data.timebase import TimeBase
+from tc3net.intervals.similar_ids import common_difference
 
 BASE = TimeBase(25, 16, 16)
 NUMBER = 10

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig
 from tc3net.intervals.columns import Detections
+from tc3net.intervals.detections_json import load_detections, report_lines
 from tc3net.results.assessment import assess_scored
 from tc3net.results.plausibility import implausible
 from tc3net.results.sources import Scored, annotated_videos, from_scores
@@ -77,3 +81,24 @@ def test_a_class_filter_that_rejects_what_is_there() -> None:
     assert line.startswith("--class_filter=positive rejects 100 % of the classes annotated in the videos")
     assert "classification mAP is" in line and "--class_filter=all" in line
     assert doubts(from_scores("low", low, DetectionConfig(class_filter="all", max_classes=5))) == ()
+
+
+@pytest.mark.parametrize("renamed", ["v_{}", "{}.mp4", "{}"])
+def test_ids_that_differ_by_the_same_from_the_annotations(renamed: str, tmp_path: Path) -> None:
+    """Where some videos are found and most are not, and where none is."""
+    truth = theirs(1.0).annotated.truth
+    entry = {"label": truth.classes[0], "segment": [0.0, 2.0], "score": 1.0}
+    named = [name.upper() if renamed == "{}" else renamed.format(name) for name in truth.video_ids]
+    path = tmp_path / "theirs.json"
+
+    def write(names: list[str]) -> None:
+        path.write_text(json.dumps({"results": {name: [entry] for name in names}}))
+
+    write([truth.video_ids[0], *named[1:]])
+    lines = report_lines(load_detections(path, truth), truth.classes)
+    what = {"v_{}": "the prefix 'v_' of the detections", "{}.mp4": "file ending", "{}": "case"}[renamed]
+    (said,) = [line for line in lines if "would have detections" in line]
+    assert said.startswith(f"5 annotated videos would have detections but for {what}") and named[1] in said
+    write(named)
+    with pytest.raises(UserError, match=f"6 annotated videos would have detections but for {what}"):
+        load_detections(path, truth)

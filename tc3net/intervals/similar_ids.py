@@ -78,21 +78,24 @@ class CommonDifference:
 _SAMPLE = 50  # ids whose affixes are looked for among all others
 
 
-def common_difference(annotated: Sequence[str], featured: Sequence[str]) -> CommonDifference | None:
+def common_difference(
+    annotated: Sequence[str], others: Sequence[str], side: str = "features"
+) -> CommonDifference | None:
     """The difference that explains the most ids, among spelling (`simplified`) and a prefix or suffix on one side.
 
     Args:
-        annotated: ids of annotations without features.
-        featured: ids of features without annotation.
+        annotated: ids of annotations without a counterpart.
+        others: ids on the other side without one.
+        side: what is on the other side, in words.
     """
-    mine, theirs = ({simplified(name): name for name in names} for names in (annotated, featured))
+    mine, theirs = ({simplified(name): name for name in names} for names in (annotated, others))
     candidates: Counter[tuple[bool, str, str]] = Counter()
-    for short, long, on_features in ((mine, theirs, True), (theirs, mine, False)):
+    for short, long, on_other_side in ((mine, theirs, True), (theirs, mine, False)):
         for name in list(short)[:_SAMPLE]:
-            candidates.update((on_features, other[: -len(name)], "") for other in long if _ends(other, name))
-            candidates.update((on_features, "", other[len(name) :]) for other in long if _begins(other, name))
-    found = [_matches(mine, theirs, (True, "", ""))]
-    found += [_matches(mine, theirs, candidate) for candidate, _ in candidates.most_common(3)]
+            candidates.update((on_other_side, other[: -len(name)], "") for other in long if _ends(other, name))
+            candidates.update((on_other_side, "", other[len(name) :]) for other in long if _begins(other, name))
+    found = [_matches(mine, theirs, (True, "", ""), side)]
+    found += [_matches(mine, theirs, candidate, side) for candidate, _ in candidates.most_common(3)]
     best = max(found, key=lambda one: one.number if one else 0)
     return best if best and best.number else None
 
@@ -105,20 +108,22 @@ def _begins(other: str, name: str) -> bool:
     return bool(name) and len(other) > len(name) and other.startswith(name)
 
 
-def _matches(mine: dict[str, str], theirs: dict[str, str], candidate: tuple[bool, str, str]) -> CommonDifference | None:
-    on_features, prefix, suffix = candidate
-    short, long = (mine, theirs) if on_features else (theirs, mine)
+def _matches(
+    mine: dict[str, str], theirs: dict[str, str], candidate: tuple[bool, str, str], side: str
+) -> CommonDifference | None:
+    on_other_side, prefix, suffix = candidate
+    short, long = (mine, theirs) if on_other_side else (theirs, mine)
     pairs = [(short[name], long[prefix + name + suffix]) for name in short if prefix + name + suffix in long]
     if not pairs:
         return None
-    first, second = pairs[0] if on_features else pairs[0][::-1]
+    first, second = pairs[0] if on_other_side else pairs[0][::-1]
     if prefix or suffix:
         # As it is written: the simplified one has lost its case.
-        longer, shorter = (second, first) if on_features else (first, second)
+        longer, shorter = (second, first) if on_other_side else (first, second)
         extra = len(longer) - len(shorter)
         written = (longer[:extra] if prefix else longer[len(longer) - extra :]) if extra > 0 else prefix or suffix
-        side = "features" if on_features else "annotations"
-        words = f"the {'prefix' if prefix else 'suffix'} {written!r} of the {side}"
+        whose = side if on_other_side else "annotations"
+        words = f"the {'prefix' if prefix else 'suffix'} {written!r} of the {whose}"
     else:
         words = difference(first, second)
     return CommonDifference(words, len(pairs), (first, second))
