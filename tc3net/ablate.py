@@ -21,7 +21,7 @@ from tc3net.common.errors import UserError
 from tc3net.data.split import open_split
 from tc3net.evaluation import DEFAULT_PROTOCOL, find_protocol
 from tc3net.experiments.ablation import FULL, Variant, variants_of, write_report
-from tc3net.experiments.ablation_runs import AblationFolder, RunScoring, train_variant
+from tc3net.experiments.repeated_runs import ExperimentFolder, RunScoring, train_run
 from tc3net.results.assessment import check_protocols, selection_tag
 from tc3net.results.folder import write_text
 from tc3net.runs.folder import CheckpointChoice
@@ -100,7 +100,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     check_flags()
     variants = chosen_variants()
-    ablation = AblationFolder(FLAGS.output_dir, deciding_settings())
+    ablation = ExperimentFolder(FLAGS.output_dir, deciding_settings())
     scoring = RunScoring(
         from_flags(CheckpointChoice), DatasetChoice(FLAGS.dataset_dir, FLAGS.test_subset), FLAGS.protocol
     )
@@ -115,7 +115,7 @@ def main(argv: Sequence[str]) -> None:
         if key not in ablation.runs:
             print(f"[{number}/{len(plan)}] {key} ...", flush=True)
             arguments = [f"--flagfile={flagfile}", f"--seed={seed}", *variants[name].flags]
-            train_variant(run_dir, arguments, ablation.folder / "logs" / f"{key}.log")
+            train_run(run_dir, arguments, ablation.folder / "logs" / f"{key}.log")
             ablation.add(key, scoring(run_dir))
             value, seconds = 100 * ablation.runs[key][tag], time.monotonic() - started
             print(f"[{number}/{len(plan)}] {key}: {tag} {value:.1f} %, {seconds:.0f} s", flush=True)

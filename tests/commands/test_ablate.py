@@ -13,7 +13,7 @@ import pytest
 from tc3net.common.errors import UserError
 from tc3net.evaluation import PROTOCOLS
 from tc3net.experiments.ablation import FULL, VARIANTS, columns, differences, markdown, write_report
-from tc3net.experiments.ablation_runs import AblationFolder
+from tc3net.experiments.repeated_runs import ExperimentFolder
 from tc3net.losses import LossConfig
 from tests.support.forked_commands import LIMIT_S, Command, run
 
@@ -67,10 +67,10 @@ def test_a_folder_from_when_thumos14_was_the_kit_is_continued_as_such_or_not_at_
     now = {"protocol": "thumos14 (version 2)", "protocols": "--protocols=thumos14 (version 2),reference"}
     cure = "or give the earlier settings, --protocol=thumos14_kit, --protocols=thumos14_kit,reference."
     with pytest.raises(UserError, match=re.escape(cure)):
-        AblationFolder(tmp_path, {**common, **now})
+        ExperimentFolder(tmp_path, {**common, **now})
     kit = {**common, "protocol": "thumos14_kit", "protocols": "--protocols=thumos14_kit,reference"}
     for _ in range(2):  # the second time from what the first one wrote
-        ablation = AblationFolder(tmp_path, kit)
+        ablation = ExperimentFolder(tmp_path, kit)
         assert ablation.runs == {"cls-seed0": {"thumos14_kit/mAP@0.50": 0.25, "classification/mAP": 0.5}}
 
 

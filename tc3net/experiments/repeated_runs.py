@@ -1,4 +1,4 @@
-"""How the runs of an ablation come about: the folder's claim, training in a process of its own, scoring, resuming."""
+"""How the runs of an experiment come about: the folder's claim, training in a process of its own, scoring, resuming."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ from tc3net.terminal.interruption import Interruptions
 RESULTS = "results.json"
 
 
-class AblationFolder:
+class ExperimentFolder:
     """OUT: its runs, their results so far, and the settings that all of them share.
 
     Args:
         folder: created if absent.
         settings: flags as they are written, and whatever else decides about the numbers.
+        kind: what the experiment is called, with its article.
 
     Raises:
-        UserError: the folder holds an ablation with other settings, or something else.
+        UserError: the folder holds an experiment with other settings, or something else.
     """
 
-    def __init__(self, folder: str | Path, settings: Mapping[str, str]) -> None:
-        self.folder, self.settings = Path(folder), dict(settings)
+    def __init__(self, folder: str | Path, settings: Mapping[str, str], kind: str = "an ablation") -> None:
+        self.folder, self.settings, self.kind = Path(folder), dict(settings), kind
         self.runs: dict[str, dict[str, float]] = self._earlier()
         self._write()
 
@@ -50,9 +51,11 @@ class AblationFolder:
         path = self.folder / RESULTS
         if not path.is_file():
             if self.folder.is_dir() and any(self.folder.iterdir()):
-                raise UserError(f"{self.folder} is not empty and holds no ablation. Choose another --output_dir.")
+                raise UserError(
+                    f"{self.folder} is not empty and holds no {self.kind.split()[1]}. Choose another --output_dir."
+                )
             return {}
-        found = read_json(path, "results of an ablation")
+        found = read_json(path, f"results of {self.kind}")
         old, runs, named_anew = _as_called_now(found["settings"], found["runs"])
         new = self.settings
         changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
@@ -60,7 +63,7 @@ class AblationFolder:
             there, here = (part.get(changed[0], "(not given)") for part in (old, new))
             earlier = "".join(f", {flag}" for name, flag in named_anew.items() if name in changed)
             raise UserError(
-                f"{self.folder} holds an ablation with other settings ({', '.join(changed)}): {there} there, {here} "
+                f"{self.folder} holds {self.kind} with other settings ({', '.join(changed)}): {there} there, {here} "
                 f"here. Choose another --output_dir, or give the earlier settings{earlier}."
             )
         self.settings = old
@@ -89,7 +92,7 @@ class AblationFolder:
 def _as_called_now(
     settings: Mapping[str, str], runs: Mapping[str, Mapping[str, float]]
 ) -> tuple[dict[str, str], dict[str, dict[str, float]], dict[str, str]]:
-    """Settings and scalars of an ablation, with the names that their protocols have now.
+    """Settings and scalars of an experiment, with the names that their protocols have now.
 
     Returns:
         Both, and what has another name: the flag, as it has to be given now, by its name.
@@ -111,26 +114,25 @@ def _as_called_now(
     return found, scalars, named_anew
 
 
-def train_variant(run_dir: Path, arguments: Sequence[str], log: Path) -> None:
+def train_run(run_dir: Path, arguments: Sequence[str], log: Path, command: str = "tc3net.train") -> None:
     """Trains one run, or what remains of it, in a process of its own.
 
     Args:
         run_dir: its folder.
-        arguments: of `tc3net.train`, without --run_dir.
+        arguments: of the command, without --run_dir.
         log: where its output is appended.
+        command: the module that trains.
 
     Raises:
         SystemExit: stopped by a signal, which the training got too.
         UserError: training failed.
     """
-    command = [sys.executable, "-m", "tc3net.train", *arguments, f"--run_dir={run_dir}"]
+    line = [sys.executable, "-m", command, *arguments, f"--run_dir={run_dir}"]
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
     log.parent.mkdir(parents=True, exist_ok=True)
     with Interruptions() as interruptions, log.open("ab") as output:
         # In a session of its own, so that Ctrl-C reaches it once, from here.
-        child = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
-        )
+        child = subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
         told = False
         while child.poll() is None:
             if interruptions.received and not told:
