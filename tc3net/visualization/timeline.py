@@ -110,7 +110,9 @@ def _draw_tcam(axis: Axes, edges_s: np.ndarray, tcam: np.ndarray, track: ClassTr
     axis.stairs(tcam, edges_s, color=CURVE, linewidth=1.2, baseline=None, label="T-CAM (class score)")
     for position, eta in enumerate(track.thresholds):
         label = None if position else "threshold η"
-        axis.axhline(eta, color=THRESHOLD, linestyle="--", linewidth=1, label=label)
+        axis.axhline(
+            eta, color=THRESHOLD, linestyle="--", linewidth=1 if len(track.thresholds) < 4 else 0.5, label=label
+        )
         above = np.where(tcam > eta, tcam, eta)
         axis.stairs(above, edges_s, baseline=eta, fill=True, color=CURVE, alpha=0.25 / len(track.thresholds))
     note = "" if track.thresholds else "; filtered out, not detected in this video"
@@ -146,15 +148,29 @@ def bars_on_pixels(
     return [(float(cells_s[a]), float(cells_s[b])) for a, b in runs], [float(best[a]) for a, _ in runs]
 
 
+def _paler(color: str, strength: float) -> tuple[float, float, float]:
+    """A color mixed with white; strength 1: itself."""
+    red, green, blue, _ = to_rgba(color)
+    return 1 - strength * (1 - red), 1 - strength * (1 - green), 1 - strength * (1 - blue)
+
+
 def _draw_bars(axis: Axes, cells_s: np.ndarray, track: ClassTrack, lowest: float, highest: float) -> None:
     """Detections (darker is more certain, between the picture's extremes) and ground truth as bars in seconds."""
     spread = highest - lowest
     certainty = [(score - lowest) / spread if spread > 0 else 1.0 for _, _, score in track.detections]
     found_s = [(start_s, end_s) for start_s, end_s, _ in track.detections]
     shown_s, shown = bars_on_pixels(cells_s, found_s, certainty)
-    spans = [(start_s, end_s - start_s) for start_s, end_s in shown_s]
+    # The best on top, and none lets another one show through: many doubtful ones would look like a certain one.
+    order = np.argsort(shown, kind="stable")
+    spans = [(shown_s[i][0], shown_s[i][1] - shown_s[i][0]) for i in order]
     # All in one call: one for each takes half of the picture's time.
-    axis.broken_barh(spans, (1.1, 0.8), color=[to_rgba(DETECTION, 0.35 + 0.65 * value) for value in shown])
+    axis.broken_barh(
+        spans,
+        (1.1, 0.8),
+        color=[_paler(DETECTION, 0.2 + 0.8 * shown[i]) for i in order],
+        edgecolor="white",
+        linewidth=0.3,
+    )
     truth = "no annotation"
     if track.instances is not None:
         true_s, _ = bars_on_pixels(cells_s, track.instances, [1.0] * len(track.instances))
