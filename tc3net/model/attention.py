@@ -86,6 +86,7 @@ class Attention(Head):
     attention_width: int = option(0, "Units of its hidden layers; 0: as published, 512 (conv) or 256 (dense).")
     name: ClassVar[str] = "attention"
     switch: ClassVar[str] = "--attention_head=conv|dense"
+    attends: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.attention_width < 0:

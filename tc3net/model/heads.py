@@ -56,11 +56,13 @@ class Head(ABC):
         needs: names of other heads whose outputs it reads.
         switch: for a head whose outputs change nothing until a loss term or another head reads them: the flag that
             switches it on, for messages. Empty: it acts by itself.
+        attends: whether it gives `attention_fused`, which detection can read.
     """
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
     switch: ClassVar[str] = ""
+    attends: ClassVar[bool] = False
 
     @property
     def active(self) -> bool:
