@@ -20,11 +20,10 @@ from absl import flags
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
-from tc3net.detection import DetectionConfig, class_gate, detect_videos, mixed_tcam
+from tc3net.detection import DetectionConfig, class_gate, detect_videos, evidence_of
 from tc3net.evaluation import DEFAULT_PROTOCOL, evaluate_localization
 from tc3net.experiments.tuning import SPACE
 from tc3net.inference.raw_scores import RawScores, load_scores
-from tc3net.ops.ragged import top_k_mean
 from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
@@ -54,9 +53,9 @@ def row(name: str, config: DetectionConfig, files: Sequence[RawScores]) -> None:
 
 def share_of_present_classes(scores: RawScores, config: DetectionConfig) -> float:
     """Which share of the (video, class) pairs with a label pass the class filter."""
-    tcam = mixed_tcam(scores.ragged_tcams(0, len(scores.video_ids)), config)
-    means = top_k_mean(tcam, divisor=scores.top_k_divisor, rounding=config.detection_top_k)
-    return float(class_gate(means, config).numpy()[scores.labels > 0].mean())
+    outputs = scores.outputs(0, len(scores.video_ids))
+    classes = evidence_of(outputs, scores.streams, config, scores.top_k_divisor).classes
+    return float(class_gate(classes, config).numpy()[scores.labels > 0].mean())
 
 
 def seconds(scores: RawScores, config: DetectionConfig) -> float:

@@ -22,6 +22,29 @@ class DetectionConfig:
     stream_weights: str = option(
         "", "The same for any streams: name:factor, comma separated, as in flow:1.0,audio:0.5."
     )
+    segment_scores: str = option(
+        "none",
+        "What is thresholded, of each T-CAM before they are added up: none, its values; sigmoid of each class's; or "
+        "softmax over the classes (UntrimmedNets).",
+        choices=("none", "sigmoid", "softmax"),
+    )
+    track: str = option(
+        "tcam",
+        "What is thresholded: tcam; attention, the network's (--attention_head), the same for every class; or product "
+        "of the two.",
+        choices=("tcam", "attention", "product"),
+    )
+    class_scores: str = option(
+        "tcam",
+        "What class filter, class part and --min_probability read of a video: top-k means of the tcam, or of the "
+        "product of tcam and attention; or pooled, what the network pooled itself (--pooling_head).",
+        choices=("tcam", "product", "pooled"),
+    )
+    probability: str = option(
+        "softmax",
+        "Video-level probability: softmax of these over the classes, or sigmoid, of each class by itself (STPN).",
+        choices=("softmax", "sigmoid"),
+    )
     detection_top_k: str = option(
         "ceil",
         "Rounding of k = segments / top_k_divisor for the class filter and scores: ceil (Sec. 3.2), or floor, at "
@@ -36,8 +59,9 @@ class DetectionConfig:
     )
     max_classes: int = option(0, "Of these classes, at most so many per video, by top-k mean; 0: no limit.")
     min_probability: float = option(
-        0.0, "Of these classes, only those of at least this video-level probability (softmax of the top-k means)."
+        0.0, "Of these classes, only those of at least this video-level probability (--probability)."
     )
+    best_class: bool = option(False, "Where no class passes these, the video's best one does.")
     smoothing: str = option(
         "none",
         "Smoothing of the T-CAM over time: none, gaussian, or savgol (Savitzky-Golay, quadratic).",
@@ -51,10 +75,12 @@ class DetectionConfig:
         "midpoint",
         "T-CAM threshold eta: midpoint between the class's minimum and maximum in the video (Sec. 4.1, THUMOS14); "
         "zero (ActivityNet 1.2); range: each of --threshold_levels as a fraction of the way from minimum to maximum; "
-        "quantile: each of them as a quantile of the class's values in the video.",
-        choices=("midpoint", "zero", "range", "quantile"),
+        "quantile: each of them as a quantile of the class's values in the video; value: each of them as it is.",
+        choices=("midpoint", "zero", "range", "quantile", "value"),
     )
-    threshold_levels: str = option("0.5", "Levels from 0 to below 1 for --threshold=range|quantile, comma separated.")
+    threshold_levels: str = option(
+        "0.5", "Levels from 0 to below 1 for --threshold=range|quantile|value, comma separated."
+    )
     min_segments: int = option(1, "Shortest detection, in segments (reference code: 2).")
     score: str = option(
         "peak",
@@ -62,17 +88,23 @@ class DetectionConfig:
         "that mean minus the mean in a border around it (outer-inner contrast, AutoLoc).",
         choices=("peak", "mean", "contrast"),
     )
+    score_track: str = option(
+        "tcam",
+        "Whose values these are: the tcam's; those of the product of tcam and attention; or thresholded, of what is "
+        "thresholded (--track, --segment_scores).",
+        choices=("tcam", "product", "thresholded"),
+    )
     contrast_border: float = option(0.25, "Width of the border on each side, as a fraction of the detection's length.")
     score_scale: str = option(
         "none",
-        "Unit of the local part: none, T-CAM values; range: T-CAM scaled to 0..1 per class and video.",
+        "Unit of the local part: none, the values themselves; range: scaled to 0..1 per class and video.",
         choices=("none", "range"),
     )
     score_gamma: float = option(1.0, "Score = local part + this times the class part (--score_class).")
     score_class: str = option(
         "top_k_mean",
-        "Class part of the score: top-k mean (Sec. 3.5), or the class's video-level probability (softmax of the "
-        "top-k means), or that probability's logarithm.",
+        "Class part of the score: top_k_mean (Sec. 3.5; what --class_scores names), or the class's video-level "
+        "probability (--probability), or that probability's logarithm.",
         choices=("top_k_mean", "probability", "log_probability"),
     )
     nms: str = option(
@@ -86,7 +118,7 @@ class DetectionConfig:
     video_scores: str = option(
         "fused",
         "Video-level class scores: softmax of the fused T-CAM's top-k mean (Sec. 3.5), or sum of the softmaxes of "
-        "all T-CAMs, the streams' and the fused one (reference code).",
+        "all T-CAMs, the streams' and the fused one (reference code); see --probability.",
         choices=("fused", "sum"),
     )
 
@@ -139,3 +171,8 @@ class DetectionConfig:
     def needs_streams(self) -> bool:
         """Whether the T-CAMs of the single streams are read, beside the fused one."""
         return bool(self.weights)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether the network's attention is read."""
+        return self.track != "tcam" or self.class_scores == "product" or self.score_track == "product"

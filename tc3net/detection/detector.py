@@ -9,49 +9,54 @@ import tensorflow as tf
 
 from tc3net.data.timebase import boundaries_s
 from tc3net.detection.config import DetectionConfig
-from tc3net.detection.proposals import local_score, propose
+from tc3net.detection.evidence import Evidence, check_attention, evidence_of, evidence_of_tcam
+from tc3net.detection.proposals import local_score, propose, with_peaks_of
 from tc3net.detection.suppression import hard_nms, soft_nms
-from tc3net.detection.tracks import class_gate, log_probabilities, mixed_tcam, thresholds, tracks_of
+from tc3net.detection.tracks import class_gate, log_probabilities, thresholds, tracks_of
 from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import Detections
-from tc3net.ops import ragged
 
 
-def class_score(top_k_means: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
-    """The class part of the scores, [N, C] -> [N, C]: top-k means, their softmax over the classes, or its logarithm."""
+def class_score(class_scores: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
+    """The class part of the scores, [N, C] -> [N, C]: top-k means, their probability, or its logarithm."""
     if config.score_class == "top_k_mean":
-        return top_k_means
-    logarithm = log_probabilities(top_k_means)
-    return tf.cast(tf.exp(logarithm) if config.score_class == "probability" else logarithm, top_k_means.dtype)
+        return class_scores
+    logarithm = log_probabilities(class_scores, config)
+    return tf.cast(tf.exp(logarithm) if config.score_class == "probability" else logarithm, class_scores.dtype)
 
 
 def detect(tcam: tf.RaggedTensor, config: DetectionConfig, top_k_divisor: int = 8) -> dict[str, tf.Tensor]:
-    """Runs of the T-CAM above its thresholds, for the classes that pass the filter, scored, and thinned out by NMS.
+    """`detect_in` of a T-CAM [N, (s), C] alone, without attention: it is thresholded, scored, and tells the classes."""
+    return detect_in(evidence_of_tcam(tcam, config, top_k_divisor), config)
+
+
+def detect_in(evidence: Evidence, config: DetectionConfig) -> dict[str, tf.Tensor]:
+    """Runs above the thresholds, for the classes that pass the filter, scored, and thinned out by NMS.
 
     With the defaults: maximal runs of segments with a T-CAM strictly above the midpoint (Sec. 3.5). A constant T-CAM
     is nowhere above its own midpoint and gives no detection. What is found in a video does not depend on the others.
 
     Args:
-        tcam: [N, (s), C] ragged, the T-CAM that detection reads (`mixed_tcam`). Top-k means are taken of it as it is,
-            peaks and means of its smoothed and upsampled tracks.
+        evidence: what is thresholded and scored (`evidence_of`). Its tracks are smoothed and upsampled, both alike.
         config: every choice.
-        top_k_divisor: k = s / divisor.
 
     Returns:
         Columns of n detections ordered by class, video, start, the longer first: `video`, `label`, `start_cell`,
         `end_cell` (exclusive), all [n] int64, and `score` [n] float32. A segment has `config.upsampling` cells.
     """
-    top_k_means = ragged.top_k_mean(tcam, divisor=top_k_divisor, rounding=config.detection_top_k)  # [N, C]
-    label_video = tf.where(tf.transpose(class_gate(top_k_means, config)))  # [P, 2], ordered by class, then video
+    label_video = tf.where(tf.transpose(class_gate(evidence.classes, config)))  # [P, 2], ordered by class, then video
     pairs = tf.reverse(label_video, axis=[1])
-    tracks = tracks_of(tcam, pairs, config)
+    tracks = tracks_of(evidence.tracks, pairs, config)
     found = propose(tracks, thresholds(tracks, config), config.min_segments * config.upsampling)
+    origin = tf.gather(tracks.row_starts(), found.track)
+    if evidence.scored is not evidence.tracks:
+        tracks = tracks_of(evidence.scored, pairs, config)
+        found = with_peaks_of(found, tracks)
     pair = tf.gather(pairs, found.track)  # [n, 2]
     score = local_score(tracks, found, config)
-    score = score + config.score_gamma * tf.gather_nd(class_score(top_k_means, config), pair)
+    score = score + config.score_gamma * tf.gather_nd(class_score(evidence.classes, config), pair)
     if config.nms == "soft":
         score = soft_nms(found, score, config.nms_sigma)
-    origin = tf.gather(tracks.row_starts(), found.track)
     columns = {
         "video": pair[:, 0],
         "label": pair[:, 1],
@@ -106,6 +111,12 @@ def to_seconds(
 _CELLS_PER_CALL = 1 << 23  # bounds the memory of detect(): cells x classes at a time, unless one video has more
 
 
+def check_readable(scores: RawScores, config: DetectionConfig) -> None:
+    """Raises UserError if the scores do not hold what detection reads: T-CAMs of single streams, or an attention."""
+    scores.check_streams(config.needs_streams)
+    check_attention(scores.attention is not None, config)
+
+
 def detect_videos(scores: RawScores, config: DetectionConfig) -> Detections:
     """Detections of all videos of raw scores, in seconds, ordered by video, class, start, the longer first.
 
@@ -114,17 +125,17 @@ def detect_videos(scores: RawScores, config: DetectionConfig) -> Detections:
         config: every choice.
 
     Raises:
-        UserError: the single streams' T-CAMs are asked for, and the scores have none.
+        UserError: see `check_readable`.
     """
-    scores.check_streams(config.needs_streams)
+    check_readable(scores, config)
     rows_per_call = max(1, _CELLS_PER_CALL // (config.upsampling * len(scores.classes)))
     parts: list[dict[str, np.ndarray]] = []
     first = 0
     while first < len(scores.video_ids) or not parts:
         reached = np.searchsorted(scores.row_splits, scores.row_splits[first] + rows_per_call, side="right") - 1
         last = min(max(int(reached), first + 1), len(scores.video_ids))
-        tcam = mixed_tcam(scores.ragged_tcams(first, last), config)
-        part = {name: column.numpy() for name, column in detect(tcam, config, scores.top_k_divisor).items()}
+        evidence = evidence_of(scores.outputs(first, last), scores.streams, config, scores.top_k_divisor)
+        part = {name: column.numpy() for name, column in detect_in(evidence, config).items()}
         part["video"] = part["video"] + first
         parts.append(part)
         first = last

@@ -76,6 +76,15 @@ def propose(tracks: tf.RaggedTensor, etas: tf.Tensor, min_cells: int) -> Proposa
     return Proposals(*(tf.boolean_mask(column, long_enough) for column in found))
 
 
+def with_peaks_of(found: Proposals, tracks: tf.RaggedTensor) -> Proposals:
+    """The same runs with the highest values of other tracks [P, (s)] of the same lengths."""
+    inside = tf.ragged.range(found.start, found.end)
+    values = tf.gather(tracks.flat_values, inside.flat_values)
+    return found._replace(
+        peak=tf.math.unsorted_segment_max(values, inside.value_rowids(), tf.size(found.start, tf.int64))
+    )
+
+
 _GRID = 2.0**20  # values are summed in multiples of 1 / _GRID
 
 

@@ -1,20 +1,17 @@
 """What stands before any threshold: which classes are looked for in which video, and their score over time.
 
-A *track* is the T-CAM of one class in one video. All tracks of a batch lie one after the other in a ragged tensor
-[P, (s)], whatever video they belong to, and everything acts on their concatenated values: no loop over videos or
-classes, no padding, and nothing that reaches from one track into the next.
+A *track* is the T-CAM (or what stands for it, see `evidence`) of one class in one video. All tracks of a batch lie one
+after the other in a ragged tensor [P, (s)], whatever video they belong to, and everything acts on their concatenated
+values: no loop over videos or classes, no padding, and nothing that reaches from one track into the next.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tc3net.common.errors import UserError
 from tc3net.detection.config import DetectionConfig
 from tc3net.ops import ragged
 
@@ -27,59 +24,31 @@ def video_scores(pooled: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
         config: which of them count.
 
     Returns:
-        [N, C]; a pmf, or the sum of all.
+        [N, C]; a pmf (or probabilities of each class by itself), or the sum of all.
     """
-    pmfs = tf.nn.softmax(pooled, axis=2)
+    pmfs = tf.nn.softmax(pooled, axis=2) if config.probability == "softmax" else tf.sigmoid(pooled)
     return pmfs[:, -1] if config.video_scores == "fused" else tf.reduce_sum(pmfs, axis=1)
 
 
-def mixed_tcam(tcams: Mapping[str, Any], config: DetectionConfig) -> Any:
-    """The T-CAM that detection reads: fused_weight · C^F + Σ weight of stream m · C^m.
-
-    Args:
-        tcams: `tcam_fused`, and `tcam_<stream>` where its weight is not 0; ragged tensors of one shape (what the model
-            returns), or arrays.
-        config: the weights.
-
-    Returns:
-        As `tcams`. With the default weights it is `tcam_fused` itself.
-
-    Raises:
-        UserError: a weight for a stream that is not there.
-    """
-    missing = [name for name, _ in config.weights if f"tcam_{name}" not in tcams]
-    if missing:
-        there = [name[len("tcam_") :] for name in tcams if name.startswith("tcam_") and name != "tcam_fused"]
-        raise UserError(
-            f"Detection weighs the stream {', '.join(missing)}, which is not there; expected some of "
-            f"{', '.join(there) or 'no stream (their T-CAMs were not kept)'}. Correct --stream_weights, --rgb_weight, "
-            "--flow_weight."
-        )
-    mixed = tcams["tcam_fused"]
-    if config.fused_weight != 1:
-        mixed = mixed * config.fused_weight
-    for name, weight in config.weights:
-        mixed = mixed + tcams[f"tcam_{name}"] * weight
-    return mixed
-
-
-def log_probabilities(top_k_means: tf.Tensor) -> tf.Tensor:
-    """Logarithm of the softmax over the classes (Eq. 2), [N, C] -> [N, C] float64.
+def log_probabilities(class_scores: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
+    """Logarithm of the softmax over the classes (Eq. 2), or of each class's sigmoid, [N, C] -> [N, C] float64.
 
     In float64, because the last bit of a vectorized exp depends on where in the batch a number stands.
     """
-    return tf.nn.log_softmax(tf.cast(top_k_means, tf.float64), axis=1)
+    scores = tf.cast(class_scores, tf.float64)
+    return tf.nn.log_softmax(scores, axis=1) if config.probability == "softmax" else tf.math.log_sigmoid(scores)
 
 
 def class_gate(top_k_means: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
     """Which classes are detected in which video.
 
-    A class must pass `class_filter`; reach `min_probability` by the softmax of the video's top-k means; and be among
-    the `max_classes` best of the video by top-k mean (of equal ones the lower class id). These do not influence one
-    another: the best are taken of all classes, not of those left.
+    A class must pass `class_filter`; reach `min_probability` by its video-level probability; and be among the
+    `max_classes` best of the video by top-k mean (of equal ones the lower class id). These do not influence one
+    another: the best are taken of all classes, not of those left. With `best_class`, a video that no class is left of
+    gets its best one.
 
     Args:
-        top_k_means: [N, C] of the T-CAM that detection reads.
+        top_k_means: [N, C] of the T-CAM that detection reads, or what stands for them (`class_scores`).
 
     Returns:
         [N, C] bool.
@@ -88,10 +57,14 @@ def class_gate(top_k_means: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
     if config.class_filter == "half_of_best":
         gate &= top_k_means > tf.reduce_max(top_k_means, axis=1, keepdims=True) / 2
     if config.min_probability > 0:
-        gate &= tf.exp(log_probabilities(top_k_means)) >= config.min_probability
-    if config.max_classes > 0:
+        gate &= tf.exp(log_probabilities(top_k_means, config)) >= config.min_probability
+    if config.max_classes > 0 or config.best_class:
         by_rank = tf.argsort(top_k_means, axis=1, direction="DESCENDING", stable=True)  # [N, C] class ids
-        gate &= tf.argsort(by_rank, axis=1) < config.max_classes  # the inverse permutation: rank of each class
+        rank = tf.argsort(by_rank, axis=1)  # the inverse permutation
+        if config.max_classes > 0:
+            gate &= rank < config.max_classes
+        if config.best_class:
+            gate |= ~tf.reduce_any(gate, axis=1, keepdims=True) & (rank == 0)
     return gate
 
 
@@ -209,7 +182,7 @@ def thresholds(tracks: tf.RaggedTensor, config: DetectionConfig) -> tf.Tensor:
     """η of each track, one column per level.
 
     midpoint: (min + max) / 2 (Sec. 4.1). zero: 0. range: min + level · (max - min). quantile: the value at rank
-    level · (s - 1) of the s ascending values, counted from 0, interpolated linearly between neighbours.
+    level · (s - 1) of the s ascending values, counted from 0, interpolated linearly between neighbours. value: level.
 
     Args:
         tracks: [P, (s)] ragged.
@@ -220,6 +193,8 @@ def thresholds(tracks: tf.RaggedTensor, config: DetectionConfig) -> tf.Tensor:
     count = tracks.nrows()
     if config.threshold == "zero":
         return tf.zeros([count, 1], tracks.dtype)
+    if config.threshold == "value":
+        return tf.tile(tf.constant([config.levels], tracks.dtype), tf.stack([tf.cast(count, tf.int32), 1]))
     if config.threshold == "quantile":
         return _quantiles(tracks, config.levels)
     low, high = track_range(tracks)

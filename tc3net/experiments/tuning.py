@@ -96,15 +96,28 @@ SPACE: dict[str, Alternatives] = {
 }  # fmt: skip
 
 
-def open_axes(fixed: Collection[str], streams: Sequence[str]) -> dict[str, Alternatives]:
+# One axis more, of scores that hold an attention.
+ATTENDED: Alternatives = tuple(
+    {"track": track, "score_track": scored, "class_scores": classes}
+    for track, scored, classes in (
+        ("tcam", "tcam", "tcam"), ("attention", "product", "product"), ("product", "product", "product"),
+        ("product", "product", "tcam"), ("attention", "tcam", "tcam"), ("tcam", "product", "product"),
+    )
+)  # fmt: skip
+
+
+def open_axes(fixed: Collection[str], streams: Sequence[str], attended: bool = False) -> dict[str, Alternatives]:
     """The axes of `SPACE` that are searched: not those with a setting that is fixed, nor those without the data.
 
     Args:
         fixed: names of settings that stay as they are.
         streams: names of the streams whose T-CAMs the scores hold; of a single one, which the fused T-CAM is a multiple
             of, there is nothing to weigh.
+        attended: whether the scores hold an attention.
     """
     space = {**SPACE, "streams": stream_alternatives(streams)} if len(streams) > 1 else {**SPACE}
+    if attended:
+        space["attention"] = ATTENDED
     return {
         name: alternatives
         for name, alternatives in space.items()

@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
-from tc3net.data.streams import RGB_FLOW
+from tc3net.data.streams import FUSED, RGB_FLOW
 from tc3net.intervals.columns import GroundTruth
 
-_FORMAT = 3
+_FORMAT, _WITHOUT_ATTENTION = 4, 3  # without attention a file is as it was before there was any
 _TCAM = "tcam."  # before the stream's name
-_READABLE_FORMATS = (1, 2, 3)  # 1 knew neither the subset nor the streams' T-CAMs; 1 and 2 had rgb and flow
+_READABLE_FORMATS = (1, 2, 3, 4)  # 1 knew neither the subset nor the streams' T-CAMs; 1 and 2 had rgb and flow
 
 
 # What NumPy, zip and JSON raise on damaged or foreign files.
@@ -37,7 +37,8 @@ class RawScores:
         video_ids: V names.
         row_splits: [V + 1] int64; video v has the rows row_splits[v] : row_splits[v + 1].
         tcam: [R, C] float32, fused T-CAM.
-        pooled: [V, M + 1, C] float32, top-k means of the T-CAM of each of the M streams and of the fused one.
+        pooled: [V, M + 1, C] float32, top-k means of the T-CAM of each of the M streams and of the fused one, or what
+            the network pooled itself.
         top_k_divisor: of the top-k means.
         fps, frames_per_segment, stride_frames, duration_s: [V], time base and duration.
         labels: [V, C] multi-hot video-level labels; all zero where unknown.
@@ -45,6 +46,7 @@ class RawScores:
         subset: of the data set; empty where unknown.
         streams: names of the M streams.
         stream_tcams: [R, C] float32 by stream, their T-CAMs; None where they were not kept.
+        attention: [R] float32, the network's class-agnostic attention; None where it has none.
     """
 
     dataset: str
@@ -63,6 +65,7 @@ class RawScores:
     subset: str = ""
     streams: tuple[str, ...] = RGB_FLOW
     stream_tcams: Mapping[str, np.ndarray] | None = None
+    attention: np.ndarray | None = None
 
     def tcam_of(self, video: int) -> np.ndarray:
         """Fused T-CAM [s, C] of one video."""
@@ -76,6 +79,15 @@ class RawScores:
             f"tcam_{name}": tf.RaggedTensor.from_row_splits(rows[splits[0] : splits[-1]], splits - splits[0])
             for name, rows in tcams.items()
         }
+
+    def outputs(self, first: int, last: int) -> dict[str, Any]:
+        """What detection may read of the videos first .. last - 1, by the model's names: `ragged_tcams`,
+        `attention_fused` [n, (s), 1] where there is one, and `pooled` [n, M + 1, C]."""
+        outputs: dict[str, Any] = {**self.ragged_tcams(first, last), "pooled": tf.constant(self.pooled[first:last])}
+        if self.attention is not None:
+            rows = self.attention[self.row_splits[first] : self.row_splits[last], np.newaxis]
+            outputs[f"attention_{FUSED}"] = outputs[f"tcam_{FUSED}"].with_flat_values(tf.constant(rows))
+        return outputs
 
     def ragged_tcam(self, first: int, last: int) -> tf.RaggedTensor:
         """Fused T-CAM of the videos first .. last - 1: [n, (s), C]."""
@@ -102,6 +114,7 @@ class RawScores:
             row_splits=np.concatenate([[0], np.cumsum(lengths[chosen])]).astype(np.int64),
             tcam=self.tcam[rows],
             stream_tcams=self.stream_tcams and {name: tcam[rows] for name, tcam in self.stream_tcams.items()},
+            attention=None if self.attention is None else self.attention[rows],
             ground_truth=self.ground_truth.of_videos(video_ids),
             **{name: getattr(self, name)[chosen] for name in per_video},
         )
@@ -110,7 +123,7 @@ class RawScores:
 def save_scores(path: str | Path, scores: RawScores) -> None:
     """Writes raw scores as one compressed `.npz`, atomically; plain arrays only, nothing pickled."""
     arrays: dict[str, Any] = {
-        "format": np.asarray(_FORMAT),
+        "format": np.asarray(_WITHOUT_ATTENTION if scores.attention is None else _FORMAT),
         "dataset": np.asarray(scores.dataset),
         "subset": np.asarray(scores.subset),
         "top_k_divisor": np.asarray(scores.top_k_divisor),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,13 @@ from tc3net.model import ThreeCNet
 from tc3net.ops import ragged
 from tc3net.terminal.progress import progress_bar
 
+ATTENTION = f"attention_{FUSED}"
+
 
 def pooled_top_k(outputs: dict[str, tf.RaggedTensor], streams: Sequence[str], divisor: int) -> tf.Tensor:
     """Top-k means of each stream's T-CAM and the fused one, from which video-level scores are made (Sec. 3.2).
+
+    Where a head pools by itself (`pooled_<T-CAM>`), what it says takes their place.
 
     Args:
         outputs: what the model returned.
@@ -29,8 +33,18 @@ def pooled_top_k(outputs: dict[str, tf.RaggedTensor], streams: Sequence[str], di
     Returns:
         [N, M + 1, C], the fused one last.
     """
-    tcams = (outputs[f"tcam_{name}"] for name in (*streams, FUSED))
-    return tf.stack([ragged.top_k_mean(tcam, divisor=divisor) for tcam in tcams], axis=1)
+    pooled = [
+        outputs[f"pooled_{name}"]
+        if f"pooled_{name}" in outputs
+        else ragged.top_k_mean(outputs[f"tcam_{name}"], divisor=divisor)
+        for name in (*streams, FUSED)
+    ]
+    return tf.stack(pooled, axis=1)
+
+
+def attention_of(rows: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """The attention among rows of `Scorer.with_streams`, as raw scores hold it: [R], or None where there is none."""
+    return rows[ATTENTION][:, 0] if ATTENTION in rows else None
 
 
 class Scorer:
@@ -48,13 +62,15 @@ class Scorer:
         @tf.function(input_signature=[spec])
         def score(features: tf.RaggedTensor) -> dict[str, tf.Tensor]:
             outputs = model(features, training=False)
-            tcams = {f"tcam_{name}": outputs[f"tcam_{name}"].flat_values for name in (FUSED, *self.streams)}
-            return {**tcams, "pooled": pooled_top_k(outputs, self.streams, top_k_divisor)}
+            names = [f"tcam_{name}" for name in (FUSED, *self.streams)]
+            rows = {name: outputs[name].flat_values for name in (*names, ATTENTION) if name in outputs}
+            return {**rows, "pooled": pooled_top_k(outputs, self.streams, top_k_divisor)}
 
         self._score = score
 
     def with_streams(self, features: tf.RaggedTensor) -> dict[str, np.ndarray]:
-        """Features [N, (s), ΣD] -> rows [R, C] of `tcam_fused`, `tcam_<stream>`, and `pooled` [N, M + 1, C]."""
+        """Features [N, (s), ΣD] -> rows [R, C] of `tcam_fused`, `tcam_<stream>`, and `pooled` [N, M + 1, C]; [R, 1] of
+        `attention_fused` where the network has it."""
         return {name: value.numpy() for name, value in self._score(features).items()}
 
     def __call__(self, features: tf.RaggedTensor) -> tuple[np.ndarray, np.ndarray]:
@@ -85,15 +101,17 @@ def score_videos(
     """
     classes = split.manifest.classes
     kept = (FUSED, *scorer.streams) if keep_streams else (FUSED,)
-    scored: dict[str, list[np.ndarray]] = {name: [] for name in ("pooled", *(f"tcam_{name}" for name in kept))}
+    wanted = ("pooled", ATTENTION, *(f"tcam_{name}" for name in kept))
+    scored: dict[str, list[np.ndarray]] = {}
     lengths = []
     columns: dict[str, list[Any]] = {}
     batches = readable(evaluation_batches(split, batch_size, videos), split)
     number = -(-(split.num_videos if videos is None else len(videos)) // batch_size)
     for batch in progress_bar(batches, "scoring", f"batch of {batch_size}", total=number):
         part = scorer.with_streams(batch["features"])
-        for name, parts in scored.items():
-            parts.append(part[name])
+        for name in wanted:
+            if name in part:
+                scored.setdefault(name, []).append(part[name])
         lengths.append(batch["features"].row_lengths().numpy())
         for name, value in batch.items():
             if name != "features":
@@ -118,4 +136,5 @@ def score_videos(
         tcam=rows_of["tcam_fused"],
         streams=scorer.streams,
         stream_tcams={name: rows_of[f"tcam_{name}"] for name in scorer.streams} if keep_streams else None,
+        attention=attention_of(rows_of),
     )

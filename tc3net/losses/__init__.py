@@ -13,8 +13,9 @@ Eq. 10  L_count = L_count+ + λ L_count-                       counting.py      
 
 `term.py` says what a term is: it returns sums over videos and the number of videos that took part, never a mean: the
 caller adds both over the replicas before it divides, so the replica count cannot change a loss or a gradient.
-`config.py` holds every choice, `count_estimators.py` other estimates of a count than Eq. 9. Nothing here knows
-optimizers, and no variable but the centers.
+`config.py` holds every choice, `count_estimators.py` other estimates of a count than Eq. 9. Terms of other methods,
+off unless their weight is given, have modules of their own (docs/methods.md). Nothing here knows optimizers, and no
+variable but the centers.
 """
 
 from tc3net.losses.attention import aggregate_features, temporal_attention
@@ -23,17 +24,32 @@ from tc3net.losses.classification import classification_loss, log_class_probabil
 from tc3net.losses.config import LossConfig
 from tc3net.losses.counting import CountLoss, count_loss, count_share, estimated_counts, predicted_counts
 from tc3net.losses.objective import LOSS, Objective, add_term, make_objective
-from tc3net.losses.term import LossInputs, LossTerm, Term
+from tc3net.losses.term import LossInputs, LossTerm, Term, WeightedTerm
+
+# Terms of other methods; importing them adds them to the table, in this order.
+from tc3net.losses.background import Background, HardSuppressed, Suppressed  # isort: skip
+from tc3net.losses.attention_guides import Guide, Mutual, Sparsity  # isort: skip
+from tc3net.losses.video_level import Pooled  # isort: skip
+from tc3net.losses.evidential import Evidential  # isort: skip
 
 __all__ = [
     "LOSS",
+    "Background",
     "CenterLoss",
     "CountLoss",
+    "Evidential",
+    "Guide",
+    "HardSuppressed",
     "LossConfig",
     "LossInputs",
     "LossTerm",
+    "Mutual",
     "Objective",
+    "Pooled",
+    "Sparsity",
+    "Suppressed",
     "Term",
+    "WeightedTerm",
     "add_term",
     "aggregate_features",
     "center_delta",

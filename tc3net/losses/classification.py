@@ -35,7 +35,19 @@ def classification_loss(*, tcam: tf.RaggedTensor, labels: tf.Tensor, top_k_divis
     Returns:
         Term over the labelled videos.
     """
-    scores = ragged.top_k_mean(tcam, divisor=top_k_divisor)  # [N, C], r of the paper
+    return cross_entropy(ragged.top_k_mean(tcam, divisor=top_k_divisor), labels)  # of [N, C], r of the paper
+
+
+def cross_entropy(scores: tf.Tensor, labels: tf.Tensor) -> Term:
+    """Cross-entropy between p of Eq. 2 and the l1-normalised labels q (Sec. 3.2), of video-level scores.
+
+    Args:
+        scores: [N, C], r of the paper.
+        labels: [N, C] multi-hot. Videos without any label take no part.
+
+    Returns:
+        Term over the labelled videos.
+    """
     num_labels = tf.reduce_sum(labels, axis=1)  # [N]
     target = tf.math.divide_no_nan(labels, num_labels[:, tf.newaxis])  # q; all zero for an unlabelled video
     total = -tf.reduce_sum(target * log_class_probability(scores))
@@ -48,11 +60,17 @@ class ClassificationTerm(LossTerm):
 
     tcam: str
     top_k_divisor: int
+    weight: float = 1.0
 
     @property
     def name(self) -> str:  # type: ignore[override]
         """`classification_rgb`, ..."""
         return f"classification_{self.tcam}"
+
+    @property
+    def coefficient(self) -> float:
+        """1 in Eq. 1."""
+        return self.weight
 
     def compute(self, inputs: LossInputs) -> Term:
         """`classification_loss` of this T-CAM."""
@@ -64,5 +82,7 @@ class ClassificationTerm(LossTerm):
 
 
 def classification_terms(config: LossConfig, streams: Sequence[str]) -> tuple[LossTerm, ...]:
-    """The summands of Eq. 3: L_cls = L_cls^a + L_cls^f + L_cls^F, a term per T-CAM (ablation: the fused one alone)."""
-    return tuple(ClassificationTerm(name, config.top_k_divisor) for name in config.classified(streams))
+    """The summands of Eq. 3: L_cls = L_cls^a + L_cls^f + L_cls^F, a term per T-CAM (ablation: the fused one alone);
+    none where its weight is 0."""
+    names = config.classified(streams) if config.classification_weight > 0 else ()
+    return tuple(ClassificationTerm(name, config.top_k_divisor, config.classification_weight) for name in names)

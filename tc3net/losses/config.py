@@ -16,6 +16,9 @@ MAX_SMOOTHING, MAX_LENGTH = 16, 64  # bounds on the size of the graph
 class LossConfig:
     """Choices of Eq. 1-10. Defaults are the paper's for THUMOS14; docs/training.md lists the reference code's."""
 
+    classification_weight: float = option(
+        1.0, "Weight of the classification loss (Eq. 3); 0 switches it off, for losses of classes that replace it."
+    )
     alpha: float = option(1e-3, "Weight of the center loss (Eq. 1); 0 switches it off, centers included.")
     beta: float = option(1.0, "Weight of the counting loss (Eq. 1); 0 switches it off. ActivityNet 1.2: 0.1.")
     count_negative_weight: float = option(1e-3, "lambda of Eq. 10: weight of the counts of absent classes.")
@@ -85,8 +88,8 @@ class LossConfig:
         if self.center_streams == "both":  # what "all" was called when there were always two
             object.__setattr__(self, "center_streams", "all")
         for name in (
-            "alpha", "beta", "count_negative_weight", "center_multi_label_from_step", "count_start_step",
-            "count_ramp_steps",
+            "classification_weight", "alpha", "beta", "count_negative_weight", "center_multi_label_from_step",
+            "count_start_step", "count_ramp_steps",
         ):  # fmt: skip
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"--{name}={getattr(self, name)}; expected 0 or a positive number.")

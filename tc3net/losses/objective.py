@@ -19,7 +19,7 @@ from tc3net.losses.term import LossTerm
 # The rows of Eq. 1, in the order in which they are summed and reported. Each makes the terms that a configuration has.
 Row = Callable[[LossConfig, Sequence[str]], tuple[LossTerm, ...]]  # (choices, names of the streams) -> terms
 ROWS: tuple[Row, ...] = (classification_terms, center_terms, count_terms)
-# Terms of the user's, by name; see `add_term`.
+# Further terms by name, off by default: those of other methods, and the user's; see `add_term`.
 ADDED: dict[str, type[LossTerm]] = {}
 
 LOSS = "loss"  # under which the whole loss is reported
@@ -27,7 +27,7 @@ Added = TypeVar("Added", bound=type[LossTerm])
 
 
 def add_term(term_class: Added) -> Added:
-    """Adds a term to every training of this process; a decorator for modules named by `--extensions`.
+    """Adds a term to every training of this process; a decorator, also for modules named by `--extensions`.
 
     Args:
         term_class: a frozen dataclass with a `name`, all of whose fields are `option`s: they become flags, are kept
@@ -84,11 +84,11 @@ def make_objective(config: LossConfig, added: Sequence[LossTerm] = (), streams: 
 
     Args:
         config: choices of the built-in terms.
-        added: terms of the user's; those that are not active are left out.
+        added: further terms; those that are not active are left out.
         streams: names of the network's streams.
 
     Raises:
-        UserError: a choice names another stream, or two terms have one name.
+        UserError: a choice names another stream, two terms have one name, or there is none.
     """
     built_in = [term for row in ROWS for term in row(config, streams)]
     objective = Objective((*built_in, *(term for term in added if term.active)))
@@ -97,5 +97,10 @@ def make_objective(config: LossConfig, added: Sequence[LossTerm] = (), streams: 
         raise UserError(
             f"Two loss terms are named {', '.join(sorted(twice))}: a term of an extension and that of the stream. "
             "Rename the stream or the term."
+        )
+    if not objective.terms:
+        raise UserError(
+            "--classification_weight=0 leaves a loss without any term; expected another term in its place "
+            "(docs/methods.md), or a positive weight."
         )
     return objective

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import tensorflow as tf
+
+from tc3net.common.errors import UserError
+from tc3net.data.streams import FUSED
+from tc3net.losses.config import LossConfig
 
 T = TypeVar("T")
 
@@ -25,6 +29,11 @@ class Term(NamedTuple):
     power: int = 1
 
 
+def sum_of(terms: Sequence[Term]) -> Term:
+    """The sum of terms over the same videos."""
+    return Term(tf.add_n([term.total for term in terms]), terms[0].weight, terms[0].power)
+
+
 class LossInputs:
     """What a term may read: one replica's share of a training step.
 
@@ -34,6 +43,7 @@ class LossInputs:
             all ragged, and what heads add.
         centers: stream -> [C, H], the class centers.
         step: scalar int64, training steps done before this one.
+        config: choices of Eq. 1-10, for terms that share one of them (k of the top-k pooling).
     """
 
     def __init__(
@@ -42,9 +52,23 @@ class LossInputs:
         outputs: Mapping[str, Any],
         centers: Mapping[str, tf.Tensor],
         step: tf.Tensor,
+        config: LossConfig = LossConfig(),
     ) -> None:
-        self.batch, self.outputs, self.centers, self.step = batch, outputs, centers, step
+        self.batch, self.outputs, self.centers, self.step, self.config = batch, outputs, centers, step, config
         self._made: dict[Any, Any] = {}
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the network's streams."""
+        prefix = "features_"
+        return tuple(name[len(prefix) :] for name in self.outputs if name.startswith(prefix))
+
+    @property
+    def tcams(self) -> tuple[str, ...]:
+        """Names of the T-CAMs that a loss of classes is summed over, as in Eq. 3: the streams' and the fused one; of a
+        single stream the fused one alone, which is that stream's."""
+        streams = self.streams
+        return (*streams, FUSED) if len(streams) > 1 else (FUSED,)
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """`make()`, computed once a step for all terms that ask with the same key."""
@@ -62,10 +86,12 @@ class LossTerm(ABC):
         name: under which it is reported, unique in a run.
         seen_as: for a term that not every batch has something for: the name under which the step reports how many
             videos took part, over whose batches alone the term's mean is taken. Terms may share it. Empty: every batch.
+        needs: names of the heads (`tc3net.model.heads`) whose outputs it reads.
     """
 
     name: ClassVar[str]
     seen_as: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
 
     @property
     def active(self) -> bool:
@@ -98,3 +124,21 @@ class LossTerm(ABC):
         """
         del inputs, centers
         return {}
+
+
+class WeightedTerm(LossTerm):
+    """A term with a flag `<name>_weight` that is its factor in the whole loss; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.coefficient < float("inf"):
+            raise UserError(f"--{self.name}_weight={self.coefficient}; expected 0 (off) or a positive number.")
+
+    @property
+    def active(self) -> bool:
+        """Where the weight is positive."""
+        return self.coefficient > 0
+
+    @property
+    def coefficient(self) -> float:
+        """The weight."""
+        return float(getattr(self, f"{self.name}_weight"))

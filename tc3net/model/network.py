@@ -20,7 +20,7 @@ from tc3net.common.errors import UserError
 from tc3net.common.stack import build_optimizer, learning_rate_of, tf_variable
 from tc3net.data.streams import Streams
 from tc3net.model.checks import check_batch_features
-from tc3net.model.heads import Head, NetworkShape, heads_as_dict, heads_from_dict, make_heads
+from tc3net.model.heads import Head, NetworkShape, check_heads, heads_as_dict, heads_from_dict, make_heads
 from tc3net.model.streams import FusedTcam, Stream
 from tc3net.model.variables import check_ownership, named_variables
 from tc3net.ops.ragged import with_row_ids
@@ -113,8 +113,9 @@ class ThreeCNet(keras.Model):
             )
             for name, hidden_dim in hidden_dims.items()
         }
-        self.head_choices = heads_as_dict(heads)
-        self.heads = make_heads(heads, NetworkShape(num_classes, hidden_dims, seed))
+        self._head_objects, self.head_choices = heads, heads_as_dict(heads)
+        seeds = {name: stream.seed for name, stream in self.streams.items()}
+        self.heads = make_heads(heads, NetworkShape(num_classes, hidden_dims, seed, config.dropout, seeds))
         self.loss_config = losses.LossConfig()
         self.objective = losses.make_objective(self.loss_config, streams=sizes.names)
         self.weight_decay = self.clip_norm = 0.0
@@ -187,7 +188,11 @@ class ThreeCNet(keras.Model):
             clip_norm: largest global norm of the loss's gradient (before L2 is added); 0: no clipping.
             ema_decay: decay of the moving average of the weights, `average`; 0: none.
             **kwargs: passed to `keras.Model.compile`.
+
+        Raises:
+            UserError: a term needs a head that is not there, or nothing would train a head.
         """
+        check_heads(self._head_objects, terms)
         self.loss_config, self.weight_decay, self.clip_norm = loss_config, weight_decay, clip_norm
         self.objective = losses.make_objective(loss_config, terms, self.stream_sizes.names)
         # XLA needs static shapes; a ragged batch has none.
@@ -234,7 +239,7 @@ class ThreeCNet(keras.Model):
             step: training step.
         """
         centers = {name: tf.convert_to_tensor(variable) for name, variable in self.centers.items()}
-        return losses.LossInputs(batch, outputs, centers, step)
+        return losses.LossInputs(batch, outputs, centers, step, self.loss_config)
 
     def update(self, batch: Batch) -> dict[str, tf.Tensor]:
         """One training step on this replica's share of the global batch; call in replica context.
@@ -261,7 +266,7 @@ class ThreeCNet(keras.Model):
             ]
             loss = self.objective.loss(shares, step)
         variables = self.trainable_variables
-        gradients, gradient_norm = clip_shares(tape.gradient(loss, variables), self.clip_norm)
+        gradients, gradient_norm = clip_shares(self._gradients(tape, loss), self.clip_norm)
         gradients = add_l2(gradients, variables, self.weight_decay)
         learning_rate = learning_rate_of(self.optimizer)
         self.optimizer.apply_gradients(zip(gradients, variables))
@@ -277,6 +282,22 @@ class ThreeCNet(keras.Model):
         result.update({seen_as[name]: w for name, w in zip(self.objective.names, weights) if name in seen_as})
         result.update(learning_rate=learning_rate, gradient_norm=gradient_norm, **reported)
         return result
+
+    def _gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> list[tf.Tensor]:
+        """Of the loss with respect to every trained variable.
+
+        Raises:
+            UserError: the loss does not depend on one.
+        """
+        gradients = tape.gradient(loss, self.trainable_variables)
+        if any(gradient is None for gradient in gradients):
+            lost = {id(tf_variable(v)) for v, g in zip(self.trainable_variables, gradients) if g is None}
+            names = [name for name, variable in self.named_variables().items() if id(variable) in lost]
+            raise UserError(
+                f"No term of the loss ({', '.join(self.objective.names)}) depends on the variables {', '.join(names)}. "
+                "Give another term a weight, or leave out that part of the network."
+            )
+        return gradients
 
     def train_step(self, data: Batch) -> dict[str, Any]:
         """What `fit` calls: `update`, then the running means, each over the batches that have something for it."""

@@ -74,20 +74,25 @@ class Stream(keras.layers.Layer):
         return tf.cast(hidden, tf.float32), tf.cast(tcam, tf.float32)
 
     def _dropout_mask(self, shape: tf.Tensor, step: Any) -> tuple[tf.Tensor, float]:
-        """Mask [R, H] bool and the fraction of True in it; it depends on (seed, step, replica, R, H) only.
+        """See `dropout_mask`."""
+        return dropout_mask(shape, self.rate, self.seed, step)
 
-        A resumed run repeats it. 16 random bits decide on each value: half the bits of a uniform number, and less
-        than half the time. The rate is rounded to 1 / 65536, and the fraction returned is exact.
-        """
-        replica = tf.distribute.get_replica_context()
-        replica_id = 0 if replica is None else replica.replica_id_in_sync_group
-        seed = tf.stack([tf.cast(step, tf.int64), self.seed + (1 << 32) * tf.cast(replica_id, tf.int64)])
-        size = shape[0] * shape[1]
-        words = tf.random.stateless_uniform([(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.int32)
-        bits = tf.reshape(tf.bitcast(words, tf.int16), [-1])[:size]  # uniform in -32768 .. 32767
-        dropped = round(self.rate * 65536)
-        mask = tf.reshape(bits >= tf.constant(dropped - 32768, tf.int16), shape)
-        return mask, 1.0 - dropped / 65536
+
+def dropout_mask(shape: tf.Tensor, rate: float, seed: int, step: Any) -> tuple[tf.Tensor, float]:
+    """Mask [R, H] bool and the fraction of True in it; it depends on (seed, step, replica, R, H) only.
+
+    A resumed run repeats it. 16 random bits decide on each value: half the bits of a uniform number, and less
+    than half the time. The rate is rounded to 1 / 65536, and the fraction returned is exact.
+    """
+    replica = tf.distribute.get_replica_context()
+    replica_id = 0 if replica is None else replica.replica_id_in_sync_group
+    seeds = tf.stack([tf.cast(step, tf.int64), seed + (1 << 32) * tf.cast(replica_id, tf.int64)])
+    size = shape[0] * shape[1]
+    words = tf.random.stateless_uniform([(size + 1) // 2], seeds, minval=None, maxval=None, dtype=tf.int32)
+    bits = tf.reshape(tf.bitcast(words, tf.int16), [-1])[:size]  # uniform in -32768 .. 32767
+    dropped = round(rate * 65536)
+    mask = tf.reshape(bits >= tf.constant(dropped - 32768, tf.int16), shape)
+    return mask, 1.0 - dropped / 65536
 
 
 def _affine(layer: keras.layers.Dense, rows: tf.Tensor, scale: float = 1.0) -> tf.Tensor:

@@ -35,6 +35,24 @@ def temporal_convolution(rows: tf.Tensor, kernel: tf.Tensor, row_ids: tf.Tensor)
     return tf.add_n(shifted)
 
 
+def dense_convolution(rows: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, row_ids: tf.Tensor) -> tf.Tensor:
+    """Convolution over time of all inputs with all outputs, "same" padding with zeros, each video by itself.
+
+    Args:
+        rows: [R, D].
+        kernel: [taps, D, W], taps odd; cross-correlation as in Keras.
+        bias: [W].
+        row_ids: [R] int64, the video of each row, ascending.
+
+    Returns:
+        [R, W].
+    """
+    taps = int(kernel.shape[0])
+    # Shifted after the product, where W is smaller than D.
+    parts = [shifted(tf.matmul(rows, kernel[tap]), row_ids, taps // 2 - tap, fill=0.0) for tap in range(taps)]
+    return tf.add_n(parts) + bias
+
+
 def shifted(values: tf.Tensor, row_ids: tf.Tensor, steps: int, fill: float) -> tf.Tensor:
     """The value `steps` segments earlier in the same video (later, where negative).
 

@@ -119,6 +119,43 @@ def top_k_mean(values: tf.RaggedTensor, *, divisor: int = 8, rounding: str = "ce
     return tf.math.divide_no_nan(total, k_rows)
 
 
+def top_k_share(values: tf.RaggedTensor, *, divisor: int, rounding: str = "ceil") -> tf.Tensor:
+    """How much of each segment is among the k largest over time, per class; no gradient.
+
+    Args:
+        values: [N, (s), C] ragged.
+        divisor, rounding: of k, see `top_k_count`.
+
+    Returns:
+        [R, C]: 1 above the k-th largest value, 0 below it; those equal to it share what is left of k. Sums to k.
+    """
+    flat, row_ids = tf.stop_gradient(values.flat_values), values.value_rowids()
+    frozen, k = values.with_flat_values(flat), top_k_count(values.row_lengths(), divisor, rounding)
+    kth = tf.ensure_shape(_kth_largest_graph(flat.dtype, k.dtype)(frozen, k), [None, flat.shape[1]])
+    kth_rows = tf.gather(kth, row_ids)  # [R, C]
+    above = tf.cast(flat > kth_rows, flat.dtype)
+    equal = tf.cast(tf.equal(flat, kth_rows), flat.dtype)
+    left = tf.cast(k, flat.dtype)[:, tf.newaxis] - sum_over_time(above, values)
+    return above + equal * tf.gather(tf.math.divide_no_nan(left, sum_over_time(equal, values)), row_ids)
+
+
+def log_sum_exp_over_time(values: tf.RaggedTensor) -> tf.Tensor:
+    """log Σ_t exp(v(t)), per video and class.
+
+    Args:
+        values: [N, (s), C] ragged.
+
+    Returns:
+        [N, C]; 0 for a video of length 0, as `top_k_mean` has it.
+    """
+    flat, row_ids = values.flat_values, values.value_rowids()
+    there = (values.row_lengths() > 0)[:, tf.newaxis]
+    peak = tf.math.unsorted_segment_max(tf.stop_gradient(flat), row_ids, values.nrows())  # [N, C]
+    peak = tf.where(there, peak, tf.zeros_like(peak))
+    total = sum_over_time(tf.exp(flat - tf.gather(peak, row_ids)), values)
+    return tf.math.log(tf.where(there, total, tf.ones_like(total))) + peak
+
+
 @functools.cache
 def _kth_largest_graph(dtype: tf.DType, integer: tf.DType) -> Callable[[tf.RaggedTensor, tf.Tensor], tf.Tensor]:
     """`_kth_largest` as one graph for all its uses: its many small operations would take most of a model's tracing."""

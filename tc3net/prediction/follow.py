@@ -18,7 +18,7 @@ import tensorflow as tf
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase, boundaries_s
-from tc3net.detection import DetectionConfig, detect, mixed_tcam
+from tc3net.detection import DetectionConfig, detect_in, evidence_of
 from tc3net.inference.scorer import Scorer
 
 
@@ -123,12 +123,13 @@ class StreamDetector:
     def _score(self, rows: np.ndarray, begin: int, complete_until: int) -> Iterator[Found]:
         """Scores the window that begins at segment `begin`, and yields its new detections that end early enough."""
         parts = self._scorer.with_streams(tf.RaggedTensor.from_row_lengths(rows, [len(rows)]))
-        tcams = {
-            name: tf.RaggedTensor.from_row_lengths(part, [len(rows)])
+        outputs = {
+            name: part if name == "pooled" else tf.RaggedTensor.from_row_lengths(part, [len(rows)])
             for name, part in parts.items()
-            if name.startswith("tcam_")
         }
-        columns = detect(mixed_tcam(tcams, self._detection), self._detection, self._scorer.top_k_divisor)
+        scorer = self._scorer
+        evidence = evidence_of(outputs, scorer.streams, self._detection, scorer.top_k_divisor)
+        columns = detect_in(evidence, self._detection)
         label, score = columns["label"].numpy(), columns["score"].numpy()
         start, end = (begin + columns[name].numpy() / self._detection.upsampling for name in ("start_cell", "end_cell"))
         for c, progress in enumerate(self._progress):

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tc3net.detection import class_gate, mixed_tcam
-from tc3net.ops.ragged import top_k_mean
+from tc3net.detection import class_gate, evidence_of
 from tc3net.results.assessment import Assessment
 from tc3net.results.sources import Scored
 
@@ -43,9 +42,9 @@ def _rejected_classes(scored: Scored, assessment: Assessment) -> str:
     row_of = {video_id: row for row, video_id in enumerate(scores.video_ids)}
     pairs = np.unique(np.stack([truth.video, truth.label]), axis=1)  # [2, n]
     rows = np.array([row_of[truth.video_ids[video]] for video in pairs[0]])
-    tcams = mixed_tcam(scores.ragged_tcams(0, len(scores.video_ids)), config)
-    means = top_k_mean(tcams, divisor=scores.top_k_divisor, rounding=config.detection_top_k)
-    rejected = 1 - class_gate(means, config).numpy()[rows, pairs[1]].mean()
+    outputs = scores.outputs(0, len(scores.video_ids))
+    evidence = evidence_of(outputs, scores.streams, config, scores.top_k_divisor)
+    rejected = 1 - class_gate(evidence.classes, config).numpy()[rows, pairs[1]].mean()
     if rejected <= _MOST:
         return ""
     of = f"; classification mAP is {100 * assessment.classification.map:.1f} %" if assessment.classification else ""

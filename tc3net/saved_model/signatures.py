@@ -16,7 +16,7 @@ import tensorflow as tf
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase, boundary_seconds
-from tc3net.detection import DetectionConfig, detect, mixed_tcam, video_scores
+from tc3net.detection import DetectionConfig, detect_in, evidence_of, video_scores
 from tc3net.inference.scorer import pooled_top_k
 from tc3net.model import ThreeCNet
 from tc3net.saved_model.request_checks import (
@@ -200,10 +200,12 @@ class Service:
 
         def localized(features: tf.RaggedTensor, fps: tf.Tensor, frames: tf.Tensor, stride: tf.Tensor) -> Tensors:
             outputs = self.model(features, training=False)
-            columns = detect(mixed_tcam(outputs, self.detection), self.detection, self.top_k_divisor)
             videos, names = Videos(features, fps, frames, stride), self.model.stream_sizes.names
+            pooled = pooled_top_k(outputs, names, self.top_k_divisor)
+            evidence = evidence_of({**outputs, "pooled": pooled}, names, self.detection, self.top_k_divisor)
+            columns = detect_in(evidence, self.detection)
             return {
-                "video_scores": video_scores(pooled_top_k(outputs, names, self.top_k_divisor), self.detection),
+                "video_scores": video_scores(pooled, self.detection),
                 "tcam": outputs["tcam_fused"].to_tensor(),
                 **pack_detections(columns, videos, self.max_detections, self.detection.upsampling),
             }

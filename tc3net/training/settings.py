@@ -10,11 +10,11 @@ from tc3net.common.errors import UserError
 from tc3net.common.extensions import loaded_extensions
 from tc3net.data.sampling import InputConfig
 from tc3net.data.schema import Manifest
-from tc3net.detection import DetectionConfig
+from tc3net.detection import DetectionConfig, check_attention
 from tc3net.evaluation import find_protocol
 from tc3net.losses import LossConfig, LossTerm
 from tc3net.model import ModelConfig, ThreeCNet
-from tc3net.model.heads import Head, heads_as_dict
+from tc3net.model.heads import Head, check_heads, heads_as_dict
 from tc3net.optimization.optimizers import OptimizerConfig, make_optimizer
 from tc3net.optimization.schedules import ScheduleConfig, make_schedule
 from tc3net.results.assessment import check_protocols, map_tag
@@ -42,8 +42,8 @@ class Settings:
         test_subset: subset evaluated while training; empty: none.
         protocols: of those evaluations.
         inputs, model, loss, optimizer, schedule, selection, trainer, detection, tensorboard: see `CONFIGS`.
-        terms: loss terms of the user's.
-        heads: heads of the user's.
+        terms: further loss terms, active or not.
+        heads: further heads, active or not.
 
     Raises:
         UserError: as above, on creation.
@@ -77,6 +77,8 @@ class Settings:
                 f"--count_start_step={self.loss.count_start_step} with --iterations={self.trainer.iterations}: the "
                 "counting loss would never act. Start it earlier, or set --beta=0."
             )
+        check_heads(self.heads, self.terms)
+        check_attention(any(head.attends and head.active for head in self.heads), self.detection)
         self.schedule.resolved_decay_steps(self.trainer.iterations)
         if self.optimizer.first_snapshot > self.trainer.iterations:
             raise UserError(

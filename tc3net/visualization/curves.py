@@ -9,10 +9,18 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net.data.timebase import boundaries_s
-from tc3net.detection import DetectionConfig, class_gate, mixed_tcam, thresholds, tracks_of, video_scores
+from tc3net.detection import (
+    DetectionConfig,
+    Evidence,
+    check_readable,
+    class_gate,
+    evidence_of,
+    thresholds,
+    tracks_of,
+    video_scores,
+)
 from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.columns import Detections
-from tc3net.ops.ragged import top_k_mean
 from tc3net.visualization.timeline import ClassTrack
 
 _VIDEOS_PER_CALL = 64  # bounds the memory
@@ -25,7 +33,7 @@ class VideoCurves:
     Attributes:
         boundaries_s: [s + 1] seconds, where segments (or their parts, if upsampled) begin, and the end; equally spaced.
         probability: [k] video-level scores.
-        tcam: [s, k], mixed, smoothed and upsampled as configured.
+        tcam: [s, k], what is thresholded: mixed, smoothed and upsampled as configured.
         thresholds: per class its η, ascending; none where the class did not pass the class filter.
     """
 
@@ -43,19 +51,23 @@ class CurveSource:
         config: how detections were made.
 
     Raises:
-        UserError: the single streams' T-CAMs are asked for, and the scores have none.
+        UserError: see `tc3net.detection.check_readable`.
     """
 
     def __init__(self, scores: RawScores, config: DetectionConfig) -> None:
-        scores.check_streams(config.needs_streams)
+        check_readable(scores, config)
         self.scores, self._config = scores, config
         self.probability = np.asarray(video_scores(tf.constant(scores.pooled), config).numpy())  # [V, C]
         gates = []
         for first in range(0, len(scores.video_ids), _VIDEOS_PER_CALL):
-            tcam = mixed_tcam(scores.ragged_tcams(first, min(first + _VIDEOS_PER_CALL, len(scores.video_ids))), config)
-            means = top_k_mean(tcam, divisor=scores.top_k_divisor, rounding=config.detection_top_k)
-            gates.append(class_gate(means, config).numpy())
+            evidence = self._evidence(first, min(first + _VIDEOS_PER_CALL, len(scores.video_ids)))
+            gates.append(class_gate(evidence.classes, config).numpy())
         self._gate = np.concatenate(gates)  # [V, C]
+
+    def _evidence(self, first: int, last: int) -> Evidence:
+        """Of the videos first .. last - 1."""
+        scores = self.scores
+        return evidence_of(scores.outputs(first, last), scores.streams, self._config, scores.top_k_divisor)
 
     def of(self, video: int, classes: Sequence[int]) -> VideoCurves:
         """The curves of k classes of one video.
@@ -65,8 +77,8 @@ class CurveSource:
             classes: k class ids, at least one.
         """
         chosen, scores, config = list(classes), self.scores, self._config
-        tcam = mixed_tcam(scores.ragged_tcams(video, video + 1), config)
-        tracks = tracks_of(tcam, tf.constant([[0, c] for c in chosen], tf.int64), config)  # [k, (s)]
+        pairs = tf.constant([[0, c] for c in chosen], tf.int64)
+        tracks = tracks_of(self._evidence(video, video + 1).tracks, pairs, config)  # [k, (s)]
         etas = thresholds(tracks, config).numpy()  # [k, levels]
         curves = tracks.flat_values.numpy().reshape(len(chosen), -1).T
         edges = boundaries_s(

@@ -36,6 +36,7 @@ RUN_ELSEWHERE = {
     "docs/extending.md": "tests/commands/test_extensions.py, tests/results/test_added_protocol.py",
     "docs/large-data.md": "tests/prediction/test_tasks.py, test_beam_inference.py, tests/data_prep/test_beam.py",
     "docs/measurements.md": "hours, or the demo: tests/commands/test_commands.py",
+    "docs/methods.md": "hours; tests/common/test_config.py, tests/model/test_method_heads.py",
     "docs/own-videos.md": "needs weights; tests/data_prep/test_extract.py, test_extraction_network.py",
     "docs/prediction.md": "tests/commands/test_commands.py, tests/prediction",
     "docs/report.md": "README.md's is the same; tests/report",

@@ -21,7 +21,9 @@ from tc3net.data.pipeline import InputConfig
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.losses import LossConfig
+from tc3net.losses.objective import ADDED
 from tc3net.model import ModelConfig
+from tc3net.model.heads import HEADS
 from tc3net.optimization.optimizers import OptimizerConfig
 from tc3net.optimization.schedules import ScheduleConfig
 from tc3net.training.selection import SelectionConfig
@@ -33,7 +35,7 @@ CONFIGS = (
     InputConfig, ModelConfig, LossConfig, OptimizerConfig, ScheduleConfig, SelectionConfig, TrainerConfig,
     DetectionConfig, TensorBoardConfig,
 )  # fmt: skip
-FLAGFILES = sorted(path.name for path in (ROOT / "configs").glob("*.cfg"))
+FLAGFILES = sorted(path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.cfg"))
 CONVERSION_FLAGFILES = [name for name in FLAGFILES if name.startswith("convert_")]
 TRAINING_FLAGFILES = [name for name in FLAGFILES if name not in CONVERSION_FLAGFILES]
 NAN, INF = float("nan"), float("inf")
@@ -110,6 +112,7 @@ BAD_VALUES = [
     (InputConfig, "crop_segments", [0, -1]),
     (InputConfig, "max_segments", [-1]),
     (InputConfig, "seed", [-1, 2**31]),
+    (LossConfig, "classification_weight", [-1e-3, NAN, INF]),
     (LossConfig, "alpha", [-1e-3, NAN, INF]),
     (LossConfig, "beta", [-1.0, NAN, INF]),
     (LossConfig, "count_negative_weight", [-1e-3, NAN, INF]),
@@ -185,7 +188,8 @@ def test_the_limits_themselves_can_be_given_as_flags(config: Any) -> None:
 
 
 def test_no_two_stages_use_the_same_flag() -> None:
-    names = [field.name for config in CONFIGS for field in dataclasses.fields(config)]
+    every = (*CONFIGS, *ADDED.values(), *HEADS.values())
+    names = [field.name for config in every for field in dataclasses.fields(config)]
     assert len(names) == len(set(names))
 
 
@@ -196,15 +200,18 @@ def flagfiles() -> dict[str, dict[str, Any]]:
 import copy, json, sys
 from absl import flags
 from tc3net import train
-from tc3net.training.settings import CONFIGS
+from tc3net.training.settings import CONFIGS, Settings
+from tc3net.losses.objective import ADDED
+from tc3net.model.heads import HEADS
 from tc3net.common.config import from_flags
 train.register_flags()
 values = {}
 for name in ["", *sys.argv[1:]]:
     copied = copy.deepcopy(flags.FLAGS)
     copied(["train", *([f"--flagfile=configs/{name}"] if name else [])])
-    for config in CONFIGS.values():
-        from_flags(config, copied)
+    parts = {part: from_flags(config, copied) for part, config in CONFIGS.items()}
+    terms, heads = (tuple(from_flags(kind, copied) for kind in table.values()) for table in (ADDED, HEADS))
+    Settings("validation", "test", ("thumos14",), **parts, terms=terms, heads=heads)
     modules = ("tc3net.train", "tc3net.common.config")
     own = {flag.name for module in modules for flag in copied.get_flags_for_module(module)}
     values[name] = {flag: copied[flag].value for flag in sorted(own)}
@@ -235,6 +242,7 @@ def test_the_defaults_are_the_papers_choices_for_thumos14(flagfiles: dict[str, d
         "batches": "alternate",
         "learning_rate": 1e-4,
         "weight_decay": 0.005,
+        "classification_weight": 1.0,
         "alpha": 1e-3,
         "beta": 1.0,
         "count_negative_weight": 1e-3,
@@ -264,6 +272,15 @@ def test_the_defaults_are_the_papers_choices_for_thumos14(flagfiles: dict[str, d
         "stream_weights": "",
         "max_classes": 0,
         "min_probability": 0.0,
+        "best_class": False,
+        "probability": "softmax",
+        "segment_scores": "none",
+        "track": "tcam",
+        "score_track": "tcam",
+        "class_scores": "tcam",
+        "attention_head": "none",
+        "background_class": False,
+        "pooling_head": "none",
         "smoothing": "none",
         "upsampling": 1,
         "score": "peak",

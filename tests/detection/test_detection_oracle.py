@@ -22,9 +22,10 @@ LEVELS = ("0.5", "0.25", "0,0.5", "0.25,0.5,0.75", "0,0.125,0.25,0.375,0.5,0.625
 EXACT: dict[str, Any] = {
     "class_filter": st.sampled_from(["positive", "half_of_best", "all"]),
     "max_classes": st.integers(0, 2),
+    "best_class": st.booleans(),
     "detection_top_k": st.sampled_from(["ceil", "floor"]),
     "upsampling": st.sampled_from([1, 2, 4]),
-    "threshold": st.sampled_from(["midpoint", "zero", "range", "quantile"]),
+    "threshold": st.sampled_from(["midpoint", "zero", "range", "quantile", "value"]),
     "threshold_levels": st.sampled_from(LEVELS),
     "min_segments": st.integers(1, 3),
     "score": st.just("peak"),
@@ -36,6 +37,7 @@ EXACT: dict[str, Any] = {
 ALL: dict[str, Any] = {
     **EXACT,
     "min_probability": st.sampled_from([0.0, 0.1, 0.4]),
+    "probability": st.sampled_from(["softmax", "sigmoid"]),
     "smoothing": st.sampled_from(["none", "gaussian", "savgol"]),
     "smoothing_segments": st.sampled_from([1.0, 2.0, 3.0]),
     "upsampling": st.integers(1, 5),

@@ -13,7 +13,7 @@ from tc3net.data.split import open_split
 from tc3net.data.streams import RGB_FLOW
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.evaluation import evaluate_localization
-from tc3net.experiments.tuning import SPACE, Objective, Trial, changed_settings, gain, open_axes, search
+from tc3net.experiments.tuning import ATTENDED, SPACE, Objective, Trial, changed_settings, gain, open_axes, search
 from tc3net.inference.raw_scores import RawScores
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.model import ThreeCNet
@@ -44,6 +44,14 @@ def test_the_space_starts_at_the_papers_rule_and_holds_valid_settings() -> None:
 def test_fixed_settings_and_missing_streams_close_their_axes() -> None:
     assert set(open_axes((), RGB_FLOW)) == set(SPACE)
     assert set(SPACE) - set(open_axes(("nms_sigma", "max_classes"), ())) == {"streams", "classes", "nms"}
+
+
+def test_an_attention_that_the_scores_hold_is_one_more_axis() -> None:
+    assert set(open_axes((), RGB_FLOW, attended=True)) - set(SPACE) == {"attention"}
+    assert "attention" not in open_axes(("track",), RGB_FLOW, attended=True)
+    assert replace(PAPER, **ATTENDED[0]) == PAPER
+    assert len({replace(PAPER, **choice) for choice in ATTENDED}) == len(ATTENDED)
+    assert not set().union(*ATTENDED) & {name for choices in SPACE.values() for choice in choices for name in choice}
 
 
 def trial(value: float, without: list[float], config: DetectionConfig = PAPER) -> Trial:

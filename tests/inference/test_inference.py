@@ -18,7 +18,7 @@ from tc3net.data.split import open_split
 from tc3net.inference.raw_scores import RawScores, load_scores, save_scores
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.intervals.columns import GroundTruth
-from tc3net.model import ThreeCNet
+from tc3net.model import Attention, Pooling, ThreeCNet
 from tests.support.data import CLASSES, FEATURE_DIM, make_video, write_dataset
 
 TEST_LENGTHS = [3, 40, 9, 17, 8, 25]
@@ -27,6 +27,10 @@ TEST_LENGTHS = [3, 40, 9, 17, 8, 25]
 @pytest.fixture(scope="module")
 def model() -> ThreeCNet:
     return ThreeCNet(len(CLASSES), FEATURE_DIM, seed=5)
+
+
+def attending() -> ThreeCNet:
+    return ThreeCNet(len(CLASSES), FEATURE_DIM, seed=5, heads=(Attention("conv", 4), Pooling("attention")))
 
 
 def scored(model: ThreeCNet, folder: Path, batch_size: int = 4, divisor: int = 8) -> RawScores:
@@ -152,6 +156,31 @@ def test_the_streams_are_kept_on_request_and_come_back_exactly(dataset_dir: Path
         without.check_streams()
 
 
+def test_attention_and_what_the_network_pools_are_kept_and_come_back_exactly(dataset_dir: Path) -> None:
+    model, path = attending(), dataset_dir / "attended.npz"
+    scores = scored(model, dataset_dir)
+    for i, length in enumerate(TEST_LENGTHS):
+        features = np.concatenate(list(make_video(i, "test", length).features.values()), axis=1)
+        outputs = model(tf.RaggedTensor.from_row_lengths(features, [length]))
+        rows = scores.attention[scores.row_splits[i] : scores.row_splits[i + 1]]
+        np.testing.assert_allclose(rows, outputs["attention_fused"][0][:, 0], rtol=1e-5)
+        pooled = [outputs[f"pooled_{name}"][0] for name in ("rgb", "flow", "fused")]
+        np.testing.assert_allclose(scores.pooled[i], pooled, rtol=1e-5, atol=1e-6)
+    save_scores(path, scores)
+    assert_equal_scores(load_scores(path), scores)
+    with np.load(path) as archive:
+        assert int(archive["format"]) == 4
+    some = scores.of_videos(scores.video_ids[2:4])
+    np.testing.assert_array_equal(some.outputs(1, 2)["attention_fused"][0], scores.outputs(3, 4)["attention_fused"][0])
+    assert set(some.outputs(0, 2)) == {"tcam_fused", "attention_fused", "pooled"}
+
+
+def test_without_attention_the_file_is_one_that_earlier_versions_read(saved: tuple[Path, RawScores]) -> None:
+    with np.load(saved[0]) as archive:
+        assert int(archive["format"]) == 3 and "attention" not in archive.files
+    assert "attention_fused" not in load_scores(saved[0]).outputs(0, 1)
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_scores_of_earlier_formats_are_still_read(saved: tuple[Path, RawScores], version: int) -> None:
     """They did not name the streams, which were rgb and flow, and 1 had no subset."""
@@ -246,7 +275,7 @@ def test_a_file_of_another_kind_is_named(saved: tuple[Path, RawScores], kind: st
     elif kind == "other_archive":
         np.savez(path, a=np.zeros(3))
     elif kind == "other_format":
-        np.savez(path, **{**arrays, "format": np.asarray(4)})
+        np.savez(path, **{**arrays, "format": np.asarray(5)})
     elif kind == "field_missing":
         np.savez(path, **{name: array for name, array in arrays.items() if name != "pooled"})
     elif kind == "field_unknown":

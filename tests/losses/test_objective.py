@@ -146,4 +146,5 @@ def test_a_name_can_be_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_inactive_terms_are_left_out_and_nothing_is_added_by_default() -> None:
     off = type("Off", (Height,), {"active": property(lambda self: False)})
     assert make_objective(LossConfig(), (off(),)) == make_objective(LossConfig())
-    assert not ADDED
+    every = tuple(kind() for kind in ADDED.values())
+    assert every and make_objective(LossConfig(), every) == make_objective(LossConfig())

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.common.stack import KERAS_3, optimizer_variables, tf_variable
-from tc3net.losses import LossConfig
-from tc3net.model import ModelConfig, ThreeCNet
+from tc3net.losses import LossConfig, Pooled, Suppressed
+from tc3net.model import Attention, BackgroundClass, ModelConfig, Pooling, ThreeCNet
 from tc3net.model.heads import Head, NetworkShape, make_heads
 from tc3net.model.variables import check_ownership, named_variables
 from tc3net.optimization.optimizers import OptimizerConfig, make_optimizer
@@ -53,11 +53,16 @@ class NestedHead(Head):
         return Nested(shape, name=self.name)
 
 
+# Every head of other methods, and what trains them.
+METHODS = (Attention("conv", 3), BackgroundClass(True), Pooling("attention"))
+METHOD_TERMS = (Suppressed(1.0), Pooled(1.0, "sigmoid"))
 CONFIGURATIONS = {
     "paper": (ModelConfig(), OptimizerConfig(), ()),
     "temporal filter": (ModelConfig(temporal_conv=True), OptimizerConfig(ema_decay=0.9), ()),
     "bfloat16": (ModelConfig(precision="bfloat16", temporal_conv=True), OptimizerConfig(optimizer="sgd"), ()),
     "head": (ModelConfig(), OptimizerConfig(optimizer="rmsprop"), (NestedHead(),)),
+    "methods": (ModelConfig(dropout=0.0), OptimizerConfig(ema_decay=0.9), METHODS),
+    "selection": (ModelConfig(), OptimizerConfig(), (Pooling("selection"),)),
     "everything": (ModelConfig(temporal_conv=True), OptimizerConfig(optimizer="adamw", weight_decay_mode="decoupled",
                    ema_decay=0.9), (NestedHead(),)),
 }  # fmt: skip
@@ -77,6 +82,7 @@ def make_model(configuration: Any, seed: int = 0) -> ThreeCNet:
     model.compile(
         make_optimizer(0.1, optimizer, model.trainable_variables),
         loss_config=LossConfig(),
+        terms=[term for term in METHOD_TERMS if set(term.needs) <= {head.name for head in heads}],
         weight_decay=optimizer.l2,
         ema_decay=optimizer.ema_decay,
     )

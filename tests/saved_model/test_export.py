@@ -20,7 +20,8 @@ from tc3net.detection import DetectionConfig, detect, detect_videos, mixed_tcam,
 from tc3net.export import export
 from tc3net.inference.new_videos import score_features
 from tc3net.inference.scorer import Scorer
-from tc3net.model import ThreeCNet
+from tc3net.model import Attention, Pooling, ThreeCNet
+from tc3net.prediction.follow import StreamDetector
 from tc3net.saved_model.signatures import Service
 from tc3net.saved_model.warmup import PATH as WARMUP_PATH
 from tests.support.export_cases import CLASSES, DIM, MOST, RUN, call, example_of, make_model, padded_features, service
@@ -133,6 +134,44 @@ def test_every_refinement_is_served_too(model: ThreeCNet) -> None:
     features = padded_features(LENGTHS, fill=np.nan)
     found = tf.function(serve, input_signature=specs, autograph=False)(features, np.array(LENGTHS, np.int64))
     assert_served({name: value.numpy() for name, value in found.items()}, model, features, config)
+
+
+METHODS = {
+    "ham": DetectionConfig(
+        track="attention", class_scores="product", class_filter="all", min_probability=0.4, best_class=True,
+        threshold="value", threshold_levels="0.3,0.5,0.7", score="contrast", score_track="product",
+        score_class="probability", score_gamma=0.2, nms="soft",
+    ),
+    "stpn": DetectionConfig(
+        fused_weight=0.0, rgb_weight=0.5, flow_weight=0.5, segment_scores="sigmoid", track="product",
+        class_scores="pooled", probability="sigmoid", class_filter="all", min_probability=0.1, threshold="value",
+        threshold_levels="0.15", score="mean", score_track="product", score_gamma=0.0, nms="hard",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_with_attention_is_served_as_predict_and_a_growing_file_have_it(method: str) -> None:
+    model, config = make_model(heads=(Attention("conv", 4), Pooling("attention"))), METHODS[method]
+    serve, specs = service(model, config).signatures()["serving_default"]
+    lengths = [20, 1, 33]
+    features = padded_features(lengths, fill=np.nan)
+    found = tf.function(serve, input_signature=specs, autograph=False)(features, np.array(lengths, np.int64))
+    found = {name: value.numpy() for name, value in found.items()}
+    new = {f"v{i}": rows[:length] for i, (rows, length) in enumerate(zip(features, lengths))}
+    scores = score_features(Scorer(model), new, RUN.classes, RUN.time_base)
+    expected = detect_videos(scores, config)
+    assert scores.attention is not None and len(expected) > MOST
+    for video in range(len(lengths)):
+        assert_detections(found, video, expected, video)
+    np.testing.assert_allclose(found["video_scores"], video_scores(tf.constant(scores.pooled), config), rtol=1e-5)
+    follow = StreamDetector(Scorer(model), RUN.classes, RUN.time_base, config)
+    followed = [*follow.push(new["v2"]), *follow.finish()]
+    first = expected.video == 2
+    assert {(one.label, round(one.start_s, 4)) for one in followed} <= {
+        (RUN.classes[label], round(start, 4)) for label, start in zip(expected.label[first], expected.start_s[first])
+    }
+    assert followed
 
 
 def assert_served(found: Any, model: ThreeCNet, features: np.ndarray, config: DetectionConfig) -> None:

@@ -24,13 +24,24 @@ def passes(label: int, means: Array, config: Any) -> bool:
         return False
     if config.class_filter == "half_of_best" and not means[label] > means.max() / 2:
         return False
-    if config.min_probability > 0 and probability(label, means) < config.min_probability:
+    if config.min_probability > 0 and probability(label, means, config) < config.min_probability:
         return False
-    better = sum(m > means[label] or (m == means[label] and j < label) for j, m in enumerate(means))
-    return config.max_classes == 0 or better < config.max_classes
+    return config.max_classes == 0 or rank(label, means) < config.max_classes
 
 
-def probability(label: int, means: Array) -> float:
+def rank(label: int, means: Array) -> int:
+    return sum(m > means[label] or (m == means[label] and j < label) for j, m in enumerate(means))
+
+
+def detected(means: Array, config: Any) -> list[int]:
+    """The classes that are looked for in one video."""
+    found = [label for label in range(len(means)) if passes(label, means, config)]
+    return found or [label for label in range(len(means)) if config.best_class and rank(label, means) == 0]
+
+
+def probability(label: int, means: Array, config: Any) -> float:
+    if config.probability == "sigmoid":
+        return float(1 / (1 + np.exp(-means[label])))
     return float(1 / np.exp(means - means[label]).sum())
 
 
@@ -64,6 +75,7 @@ def etas(track: Array, config: Any) -> list[float]:
         "midpoint": lambda: [(low + high) / 2],
         "range": lambda: [low + level * (high - low) for level in levels],
         "quantile": lambda: [float(np.quantile(track, level)) for level in levels],
+        "value": lambda: levels,
     }[config.threshold]()
 
 
@@ -115,26 +127,71 @@ def suppressed(spans: list[tuple[int, int]], scores: list[float], config: Any) -
     return result
 
 
+def read(outputs: dict[str, Array], config: Any, divisor: int) -> tuple[Array, Array, Array]:
+    """What is thresholded [s, C], what is scored [s, C], and class scores [C] of one video.
+
+    Args:
+        outputs: `tcam_<name>` [s, C], `attention_fused` [s, 1], `pooled` [M + 1, C], the fused one last.
+    """
+    names = [name for name in outputs if name.startswith("tcam_")]
+    weights = {"tcam_fused": config.fused_weight, **{f"tcam_{name}": weight for name, weight in config.weights}}
+
+    def mixed(function: Any) -> Array:
+        return sum(weights.get(name, 0.0) * function(outputs[name]) for name in names)
+
+    def converted(tcam: Array) -> Array:
+        if config.segment_scores == "sigmoid":
+            return 1 / (1 + np.exp(-tcam))
+        if config.segment_scores == "softmax":
+            return np.array([np.exp(row) / np.exp(row).sum() for row in tcam]).reshape(tcam.shape)
+        return tcam
+
+    attention = outputs.get("attention_fused", np.zeros((0, 1)))
+    tcam, product = mixed(lambda tcam: tcam), None
+    if config.needs_attention:
+        product = attention * tcam
+    track = {
+        "tcam": lambda: mixed(converted),
+        "attention": lambda: np.repeat(attention, tcam.shape[1], axis=1),
+        "product": lambda: attention * mixed(converted),
+    }[config.track]()
+    scored = {"tcam": tcam, "product": product, "thresholded": track}[config.score_track]
+    if config.class_scores == "pooled":
+        streams = sorted(names, key=lambda name: name == "tcam_fused")  # in their order, the fused one last
+        return track, scored, sum(weights.get(name, 0.0) * z for name, z in zip(streams, outputs["pooled"]))
+    ranked = product if config.class_scores == "product" else tcam
+    return track, scored, np.array([top_k_mean(column, divisor, config.detection_top_k) for column in ranked.T])
+
+
 def detections(tcam: Array, config: Any, divisor: int = 8) -> list[tuple[int, int, int, float]]:
-    """(class, start cell, end cell, score) of one video [s, C], ordered by class, start, the longer first."""
+    """`detections_in` of one T-CAM [s, C] alone."""
     if len(tcam) == 0:
         return []
     tcam = tcam.astype(np.float64)
     means = np.array([top_k_mean(column, divisor, config.detection_top_k) for column in tcam.T])
+    return detections_in(tcam, tcam, means, config)
+
+
+def detections_in(tracks: Array, scored: Array, means: Array, config: Any) -> list[tuple[int, int, int, float]]:
+    """(class, start cell, end cell, score) of one video, ordered by class, start, the longer first.
+
+    Args:
+        tracks: [s, C], thresholded.
+        scored: [s, C], local scores are taken of it.
+        means: [C], class scores.
+    """
     result = []
-    for label, column in enumerate(tcam.T):
-        if not passes(label, means, config):
-            continue
-        track = upsampled(smoothed(column, config), config.upsampling)
+    for label in detected(means, config):
+        track, values = (upsampled(smoothed(part[:, label], config), config.upsampling) for part in (tracks, scored))
         spans = set().union(*(maximal_runs(track, eta) for eta in etas(track, config)))
         spans = {(a, b) for a, b in spans if b - a >= config.min_segments * config.upsampling}
         ordered = sorted(spans, key=lambda span: (span[0], -span[1]))
         by_class = {
             "top_k_mean": means[label],
-            "probability": probability(label, means),
-            "log_probability": math.log(probability(label, means)),
+            "probability": probability(label, means, config),
+            "log_probability": math.log(probability(label, means, config)),
         }[config.score_class]
-        scores = [local_score(track, a, b, config) + config.score_gamma * by_class for a, b in ordered]
+        scores = [local_score(values, a, b, config) + config.score_gamma * by_class for a, b in ordered]
         final = [(a, b, s) for (a, b), s in zip(ordered, scores)]
         if config.nms != "none":
             final = sorted(suppressed(ordered, scores, config), key=lambda d: (d[0], -d[1]))
@@ -168,7 +225,7 @@ def closest_tie(tcam: Array, config: Any, divisor: int = 8) -> float:
     tcam = tcam.astype(np.float64)
     means = np.array([top_k_mean(column, divisor, config.detection_top_k) for column in tcam.T])
     gaps = [np.abs(np.subtract.outer(means, means)).ravel(), means, means - means.max() / 2]
-    gaps += [np.array([probability(j, means) - config.min_probability for j in range(len(means))])]
+    gaps += [np.array([probability(j, means, config) - config.min_probability for j in range(len(means))])]
     for column in tcam.T:
         track = upsampled(smoothed(column, config), config.upsampling)
         size, span = np.abs(track).max(), np.ptp(track)

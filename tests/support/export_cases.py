@@ -14,6 +14,7 @@ from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.export import export
 from tc3net.model import ModelConfig, ThreeCNet
+from tc3net.model.heads import Head
 from tc3net.runs.description import RunInfo
 from tc3net.saved_model.signatures import Batching, Service
 
@@ -28,8 +29,8 @@ RUN = RunInfo(
 )
 
 
-def make_model() -> ThreeCNet:
-    model = ThreeCNet(CLASSES, DIM, RUN.model, seed=2)
+def make_model(heads: tuple[Head, ...] = ()) -> ThreeCNet:
+    model = ThreeCNet(CLASSES, DIM, RUN.model, seed=2, heads=heads)
     rng = np.random.default_rng(0)
     for variable in model.named_variables().values():
         variable.assign(rng.normal(size=variable.shape))
