@@ -56,7 +56,7 @@ def test_the_sets_of_a_video_with_one_action() -> None:
     assert positions(found.hard_background) == [3]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(hnp.arrays(np.int8, st.lists(st.integers(1, 60), min_size=1, max_size=1).map(tuple), elements=st.integers(0, 6)))
 def test_sets_agree_with_the_oracle_ties_included(track: np.ndarray) -> None:
     found = snippets(ragged([track.astype(float), np.arange(5.0)]), 5, 20)
@@ -102,7 +102,7 @@ def test_an_opposite_query_and_features_of_zero_stay_finite() -> None:
     assert np.isfinite(float(term.total)) and all(np.all(np.isfinite(gradient)) for gradient in found)
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=3)
 @given(seed=st.integers(0, 10_000), data=st.data())
 def test_order_of_videos_and_other_videos_change_nothing(seed: int, data: Any) -> None:
     batch = random_videos(seed, [13, 40, 1, 26])
