@@ -31,13 +31,18 @@ from tc3net.losses.background import Background, HardSuppressed, Suppressed  # i
 from tc3net.losses.attention_guides import Guide, Mutual, Sparsity  # isort: skip
 from tc3net.losses.video_level import Pooled  # isort: skip
 from tc3net.losses.evidential import Evidential  # isort: skip
+from tc3net.losses.co_activity import CoActivity  # isort: skip
+from tc3net.losses.feature_magnitude import FeatureMagnitude, UniformBackground  # isort: skip
+from tc3net.losses.snippet_contrast import SnippetContrast  # isort: skip
 
 __all__ = [
     "LOSS",
     "Background",
     "CenterLoss",
+    "CoActivity",
     "CountLoss",
     "Evidential",
+    "FeatureMagnitude",
     "Guide",
     "HardSuppressed",
     "LossConfig",
@@ -46,9 +51,11 @@ __all__ = [
     "Mutual",
     "Objective",
     "Pooled",
+    "SnippetContrast",
     "Sparsity",
     "Suppressed",
     "Term",
+    "UniformBackground",
     "WeightedTerm",
     "add_term",
     "aggregate_features",

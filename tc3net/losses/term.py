@@ -63,6 +63,13 @@ class LossInputs:
         prefix = "features_"
         return tuple(name[len(prefix) :] for name in self.outputs if name.startswith(prefix))
 
+    def joint_features(self) -> tf.RaggedTensor:
+        """The features of all streams side by side: [N, (s), ΣH] ragged."""
+        parts = [self.outputs[f"features_{name}"] for name in self.streams]
+        if len(parts) == 1:
+            return parts[0]
+        return parts[0].with_flat_values(tf.concat([part.flat_values for part in parts], axis=1))
+
     @property
     def tcams(self) -> tuple[str, ...]:
         """Names of the T-CAMs that a loss of classes is summed over, as in Eq. 3: the streams' and the fused one; of a

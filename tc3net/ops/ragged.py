@@ -1,4 +1,4 @@
-"""Reductions over time on ragged batches: softmax, top-k mean, median, weighted sums; never a loop over videos.
+"""Reductions over time on ragged batches: softmax, top-k mean, ranks, median, sums; never a loop over videos.
 
 A batch of N videos is a `tf.RaggedTensor` [N, (s), C]: its `flat_values` [R, C] hold the R = Σ s valid rows of all
 videos one after the other. Reductions that only add run on those rows. Order statistics (top-k, median) pad the
@@ -214,6 +214,37 @@ def median_over_time(values: tf.RaggedTensor) -> tf.Tensor:
     ascending = tf.sort(padded(values, tf.range(values.nrows()), values.dtype.max), axis=1)  # [P, T]
     middle = tf.stack([(lengths - 1) // 2, lengths // 2], axis=1)  # [P, 2]
     return tf.reduce_mean(tf.gather(ascending, middle, batch_dims=1), axis=1)
+
+
+def rank_over_time(values: tf.RaggedTensor) -> tf.Tensor:
+    """How many segments of the same video stand before each one when they are sorted, the highest value first.
+
+    Args:
+        values: [N, (s)] ragged; of equal values the earlier segment comes first. Carries no gradient.
+
+    Returns:
+        [R] int64, 0 for a video's highest value.
+    """
+    flat, row_ids = tf.stop_gradient(values.flat_values), values.value_rowids()
+    by_value = tf.argsort(flat, direction="DESCENDING", stable=True)
+    order = tf.gather(by_value, tf.argsort(tf.gather(row_ids, by_value), stable=True))  # by video, and in it by value
+    position = tf.cast(tf.argsort(order), tf.int64)  # the inverse permutation
+    return position - tf.cast(tf.gather(values.row_starts(), row_ids), tf.int64)
+
+
+def mean_of_rows(values: tf.Tensor, chosen: tf.Tensor, like: tf.RaggedTensor) -> tf.Tensor:
+    """Mean of some of the rows of each video.
+
+    Args:
+        values: [R, D] rows of all videos.
+        chosen: [R] bool.
+        like: ragged tensor that says which rows belong to which of the N videos.
+
+    Returns:
+        [N, D]; 0 for a video of which none is chosen.
+    """
+    weight = tf.cast(chosen, values.dtype)[:, tf.newaxis]
+    return tf.math.divide_no_nan(sum_over_time(weight * values, like), sum_over_time(weight, like))
 
 
 def class_tracks(values: tf.RaggedTensor, pairs: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
