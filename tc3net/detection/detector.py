@@ -25,7 +25,9 @@ def class_score(top_k_means: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
     return tf.cast(tf.exp(logarithm) if config.score_class == "probability" else logarithm, top_k_means.dtype)
 
 
-def detect(tcam: tf.RaggedTensor, config: DetectionConfig, top_k_divisor: int = 8) -> dict[str, tf.Tensor]:
+def detect(
+    tcam: tf.RaggedTensor, config: DetectionConfig, top_k_divisor: int = 8, gate: tf.Tensor | None = None
+) -> dict[str, tf.Tensor]:
     """Runs of the T-CAM above its thresholds, for the classes that pass the filter, scored, and thinned out by NMS.
 
     With the defaults: maximal runs of segments with a T-CAM strictly above the midpoint (Sec. 3.5). A constant T-CAM
@@ -36,13 +38,15 @@ def detect(tcam: tf.RaggedTensor, config: DetectionConfig, top_k_divisor: int = 
             peaks and means of its smoothed and upsampled tracks.
         config: every choice.
         top_k_divisor: k = s / divisor.
+        gate: [N, C] bool, the classes to detect in each video, where they are known; None: those of `class_gate`.
 
     Returns:
         Columns of n detections ordered by class, video, start, the longer first: `video`, `label`, `start_cell`,
         `end_cell` (exclusive), all [n] int64, and `score` [n] float32. A segment has `config.upsampling` cells.
     """
     top_k_means = ragged.top_k_mean(tcam, divisor=top_k_divisor, rounding=config.detection_top_k)  # [N, C]
-    label_video = tf.where(tf.transpose(class_gate(top_k_means, config)))  # [P, 2], ordered by class, then video
+    wanted = class_gate(top_k_means, config) if gate is None else gate
+    label_video = tf.where(tf.transpose(wanted))  # [P, 2], ordered by class, then video
     pairs = tf.reverse(label_video, axis=[1])
     tracks = tracks_of(tcam, pairs, config)
     found = propose(tracks, thresholds(tracks, config), config.min_segments * config.upsampling)
@@ -106,12 +110,16 @@ def to_seconds(
 _CELLS_PER_CALL = 1 << 23  # bounds the memory of detect(): cells x classes at a time, unless one video has more
 
 
-def detect_videos(scores: RawScores, config: DetectionConfig) -> Detections:
-    """Detections of all videos of raw scores, in seconds, ordered by video, class, start, the longer first.
+def detect_cells(scores: RawScores, config: DetectionConfig, gate: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Detections of all videos of raw scores, in cells, ordered by video, class, start, the longer first.
 
     Args:
         scores: V videos.
         config: every choice.
+        gate: [V, C] bool, the classes to detect in each video, where they are known; None: those of `class_gate`.
+
+    Returns:
+        Columns of `detect`.
 
     Raises:
         UserError: the single streams' T-CAMs are asked for, and the scores have none.
@@ -124,14 +132,29 @@ def detect_videos(scores: RawScores, config: DetectionConfig) -> Detections:
         reached = np.searchsorted(scores.row_splits, scores.row_splits[first] + rows_per_call, side="right") - 1
         last = min(max(int(reached), first + 1), len(scores.video_ids))
         tcam = mixed_tcam(scores.ragged_tcams(first, last), config)
-        part = {name: column.numpy() for name, column in detect(tcam, config, scores.top_k_divisor).items()}
+        wanted = None if gate is None else tf.constant(gate[first:last])
+        found = detect(tcam, config, scores.top_k_divisor, wanted)
+        part = {name: column.numpy() for name, column in found.items()}
         part["video"] = part["video"] + first
         parts.append(part)
         first = last
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.lexsort((-columns["end_cell"], columns["start_cell"], columns["label"], columns["video"]))
+    return {name: column[order] for name, column in columns.items()}
+
+
+def detect_videos(scores: RawScores, config: DetectionConfig) -> Detections:
+    """Detections of all videos of raw scores, in seconds, ordered by video, class, start, the longer first.
+
+    Args:
+        scores: V videos.
+        config: every choice.
+
+    Raises:
+        UserError: the single streams' T-CAMs are asked for, and the scores have none.
+    """
     return to_seconds(
-        {name: column[order] for name, column in columns.items()},
+        detect_cells(scores, config),
         video_ids=scores.video_ids,
         fps=scores.fps,
         frames_per_segment=scores.frames_per_segment,
