@@ -31,9 +31,9 @@ class PseudoConfig:
         "annotated (else as relative); relative: those of at least --pseudo_share of the video's best score.",
         choices=("counts", "relative"),
     )
-    pseudo_weight: float = option(3.0, "Weight of the cross-entropy with the pseudo segments in the loss.")
+    pseudo_weight: float = option(10.0, "Weight of the cross-entropy with the pseudo segments in the loss.")
     pseudo_batches: str = option(
-        "full",
+        "all",
         "Which batches it acts on: full, those of full length, as the counting loss; all: cropped ones too.",
         choices=("full", "all"),
     )

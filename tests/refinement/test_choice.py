@@ -42,7 +42,11 @@ def states(found: PseudoSegments, label: int = 1) -> list[int]:
 def test_a_find_is_what_no_better_one_overlaps() -> None:
     start, end, score = np.array([0.0, 1, 4, 2]), np.array([4.0, 3, 6, 5]), np.array([0.5, 0.9, 0.7, 0.8])
     assert finds_of(start, end, score, 0.0).tolist() == [1, 2]  # the one at 2 overlaps the best, the one at 0 too
-    assert finds_of(start, end, score, 0.25).tolist() == [1, 3, 2]  # a quarter is not more than a quarter; the one at 0 has a half
+    assert finds_of(start, end, score, 0.25).tolist() == [
+        1,
+        3,
+        2,
+    ]  # a quarter is not more than a quarter; the one at 0 has a half
     assert finds_of(start, end, score, 1.0).tolist() == [1, 3, 2, 0]
     assert finds_of(start[:2], end[:2], np.array([0.5, 0.5]), 0.0).tolist() == [0]  # the earlier of equal ones
 

@@ -42,6 +42,8 @@ SETTINGS = Settings(
     tensorboard=TensorBoardConfig(tensorboard=False),
 )
 
+PSEUDO = PseudoConfig(pseudo_batches="full", pseudo_weight=3.0)
+
 
 def first_run(folder: Path, dataset_dir: Path, settings: Settings = SETTINGS, seed: int = 11) -> Refinement:
     """An untrained network as the first stage."""
@@ -49,7 +51,7 @@ def first_run(folder: Path, dataset_dir: Path, settings: Settings = SETTINGS, se
     seeded = dataclasses.replace(settings, inputs=dataclasses.replace(settings.inputs, seed=seed))
     CheckpointFolder(folder / "checkpoints", seeded.make_model(manifest), keep=1).save(1)
     save_run(folder, settings.describe(manifest))
-    return Refinement(RoundsConfig(first_run=str(folder), rounds=2))
+    return Refinement(RoundsConfig(first_run=str(folder), rounds=2), pseudo=PSEUDO)
 
 
 def train(refinement: Refinement, dataset_dir: Path, folder: Path, settings: Settings = SETTINGS) -> Any:
@@ -94,10 +96,10 @@ def test_an_interrupted_refinement_goes_on_to_the_bit(dataset_dir: Path, tmp_pat
         train(dataclasses.replace(refinement, rounds=RoundsConfig(str(tmp_path / "first"), 1)), dataset_dir, parts)
         is None
     )
-    other = dataclasses.replace(refinement, pseudo=PseudoConfig(pseudo_selection="relative"))
+    other = dataclasses.replace(refinement, pseudo=dataclasses.replace(PSEUDO, pseudo_selection="relative"))
     with pytest.raises(UserError, match="made with another choice than"):
         train(other, dataset_dir, parts)
-    heavier = dataclasses.replace(refinement, pseudo=PseudoConfig(pseudo_weight=5.0))
+    heavier = dataclasses.replace(refinement, pseudo=dataclasses.replace(PSEUDO, pseudo_weight=5.0))
     with pytest.raises(UserError, match=r"another training: terms, pseudo_segments, weight is 3.0 there, 5.0 here"):
         train(heavier, dataset_dir, parts)
     another = first_run(tmp_path / "another", dataset_dir, seed=12)
