@@ -39,6 +39,7 @@ from tc3net.prediction.follow import FollowConfig, StreamDetector, follow_files
 from tc3net.prediction.tasks import Task, merge_tasks, run_task
 from tc3net.prediction.video_times import Annotated, read_annotated, rescaled_time_bases, stated_durations
 from tc3net.report import ReportInput, facts_of, write_report
+from tc3net.results.plausibility import rejected_best_classes
 from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
@@ -196,6 +197,8 @@ def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_
     scores = score_features(scorer, videos, run.classes, base)
     detections = detect_videos(scores, config)
     save_detections(output_dir / "detections.json", detections, run.classes)
+    if doubt := rejected_best_classes(scores, config):
+        print(f"Note: {doubt}")
     source = CurveSource(scores, config)
     for video, video_id in enumerate(scores.video_ids):
         draw_video(output_dir / f"{video_id}.png", source, video, detections, annotated.get(video_id))

@@ -8,10 +8,7 @@ command again resumes an interrupted run.
 
 from __future__ import annotations
 
-import contextlib
-import signal
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -20,24 +17,15 @@ from absl import flags
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
-from tc3net.common.files import atomic_path
-from tc3net.common.names import counted
-from tc3net.data.holdout import divide
 from tc3net.data.sampling import check_divisible
-from tc3net.data.split import Split, open_split
 from tc3net.evaluation import DEFAULT_PROTOCOL
 from tc3net.losses.objective import ADDED
 from tc3net.model.heads import HEADS
-from tc3net.runs.description import RunInfo
-from tc3net.runs.folder import check_run_dir, claim_run_dir
-from tc3net.runs.lock import training_lock
 from tc3net.terminal.command import run_main
 from tc3net.training.host_memory import keep_freed_memory
+from tc3net.training.session import Place, open_videos, train_run
 from tc3net.training.settings import CONFIGS, Settings
-from tc3net.training.strategies import is_chief, make_strategy
-from tc3net.training.tensorboard_log import TensorBoardLog
-from tc3net.training.trainer import Trainer
-from tc3net.training.validation import Validation
+from tc3net.training.strategies import make_strategy
 
 FLAGS = flags.FLAGS
 
@@ -65,7 +53,7 @@ def own_flags() -> list[flags.Flag]:
     return [
         flag
         for module, module_flags in sorted(FLAGS.flags_by_module_dict().items())
-        if module.startswith("tc3net") or module.endswith("train.py")
+        if module.startswith("tc3net") or module.endswith(("train.py", "refine.py"))
         for flag in module_flags
     ]
 
@@ -106,98 +94,20 @@ def read_settings() -> Settings:
     )
 
 
-def print_last_words(step: int, stopped_by: signal.Signals | None, selected_by: str) -> None:
-    """Says how the run ended, and what to do next."""
-    if stopped_by is not None:
-        print(
-            f"Stopped by {stopped_by.name} after step {step}; everything is saved in {FLAGS.run_dir}. "
-            "The same command resumes the run."
-        )
-        return
-    if selected_by:
-        print(f"{FLAGS.run_dir}/best holds the checkpoint selected by {selected_by}.")
-    print(
-        f"Finished. Evaluate with: python -m tc3net.evaluate --run_dir={FLAGS.run_dir} "
-        f"--dataset_dir={FLAGS.dataset_dir} --subset={FLAGS.test_subset or FLAGS.train_subset}"
-        f"{' --checkpoint=best' if FLAGS.holdout_fraction else ''}"
-    )
-
-
 def main(argv: Sequence[str]) -> None:
     """Checks everything, then trains."""
     del argv
     settings = read_settings()
     keep_freed_memory()
-    split = open_split(FLAGS.dataset_dir, settings.train_subset)
-    test_split = open_split(FLAGS.dataset_dir, settings.test_subset) if settings.test_subset else None
-    manifest = split.manifest
-    settings.check_data(FLAGS.dataset_dir, manifest)
+    videos = open_videos(settings, FLAGS.dataset_dir)
     if settings.trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(settings.trainer.strategy)
-    chief = is_chief(strategy)
+    place = Place(FLAGS.dataset_dir, FLAGS.run_dir, replayable_flags(), shown_flags())
     check_divisible(settings.inputs.batch_size, strategy.num_replicas_in_sync)
-    held_out = None
-    if settings.selection.holdout_fraction:
-        split, held_out = divide(split, settings.selection.holdout_fraction, settings.inputs.seed)
-    run = settings.describe(manifest)
-    with contextlib.ExitStack() as held:
-        if chief:
-            check_run_dir(FLAGS.run_dir, run)  # before the lock leaves a file there
-            held.enter_context(training_lock(FLAGS.run_dir))
-            claim_run_dir(FLAGS.run_dir, run)
-            with atomic_path(Path(FLAGS.run_dir) / "flags.cfg") as path:
-                path.write_text(replayable_flags(), encoding="utf-8")
-        stopped_by = train(settings, run, strategy, split, test_split, held_out)
+    stopped_by = train_run(settings, videos.divided(settings), strategy, place)
     if stopped_by is not None:
         raise SystemExit(128 + stopped_by)
-
-
-def train(
-    settings: Settings,
-    run: RunInfo,
-    strategy: tf.distribute.Strategy,
-    split: Split,
-    test: Split | None,
-    held_out: Split | None,
-) -> signal.Signals | None:
-    """Trains in the claimed run folder.
-
-    Args:
-        settings, run: the flags, and the run's description.
-        strategy: of the devices.
-        split: training videos.
-        test: test subset, if it is watched.
-        held_out: held-out training videos, if there are any.
-
-    Returns:
-        The signal that ended it early, see `Trainer.train`.
-    """
-    manifest, chief = split.manifest, is_chief(strategy)
-    with strategy.scope():
-        model = settings.make_model(manifest)
-    selection, selected_by = settings.selected_by(manifest)
-    evaluate = None
-    if selection:
-        evaluate = Validation(
-            model, settings.detection, settings.protocols, test=test, held_out=held_out, selection=selection
-        )
-    if chief:
-        print(
-            f"{manifest.title}: {counted(split.num_videos, 'training video')}"
-            f"{f' and {held_out.num_videos} held out' if held_out else ''}, {counted(len(manifest.classes), 'class')}, "
-            f"streams {manifest.streams.words()}, {strategy.num_replicas_in_sync} device(s)",
-            flush=True,
-        )
-    observers = []
-    if chief and settings.tensorboard.tensorboard:
-        card = settings.card(run, shown_flags())
-        observers = [TensorBoardLog(FLAGS.run_dir, model, settings.detection, settings.tensorboard, card)]
-    trainer = Trainer(model, strategy, settings.trainer, FLAGS.run_dir, evaluate, observers)
-    stopped_by = trainer.train(split, settings.inputs)
-    if chief:
-        print_last_words(trainer.step, stopped_by, selected_by)
-    return stopped_by
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = {
     "tc3net": (
         "common", "terminal", "ops", "data", "intervals", "losses", "optimization", "model", "inference", "detection",
-        "evaluation", "visualization", "runs", "results", "training", "prediction", "saved_model", "experiments",
-        "report", "serving",
+        "evaluation", "visualization", "runs", "results", "training", "refinement", "prediction", "saved_model",
+        "experiments", "report", "serving",
     ),
     "data_prep": (
         "pickles", "output", "annotations", "features", "inputs", "extraction", "checks", "simulation", "inspection",
@@ -30,7 +30,8 @@ ROOMS = {
 }  # fmt: skip
 COMMANDS = {
     "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.predict_beam", "tc3net.export",
-    "tc3net.demo", "tc3net.ablate", "tc3net.compare_methods", "tc3net.report.__main__", "tc3net.serving.client",
+    "tc3net.demo", "tc3net.ablate", "tc3net.compare_methods", "tc3net.refine", "tc3net.report.__main__",
+    "tc3net.serving.client",
     "data_prep.beam", "data_prep.convert", "data_prep.extract", "data_prep.inspect", "data_prep.synthetic",
     "data_prep.to_json", "data_prep.weights",
 }  # fmt: skip

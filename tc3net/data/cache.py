@@ -86,7 +86,13 @@ class TrainingSource:
         """One video of a batch: where its rows lie."""
         crop = draw_crop(self._config, position, tf.gather(self._tables["lengths"], video))
         first = tf.gather(self._first_row, video) + crop.start
-        return {"first": first, "count": crop.count, "full_length": crop.full_length, "video": video}
+        return {
+            "first": first,
+            "count": crop.count,
+            "full_length": crop.full_length,
+            "first_segment": crop.start,
+            "video": video,
+        }
 
     def _indices(self, videos: dict[str, tf.Tensor]) -> dict[str, Any]:
         """A batch without features: `rows` [N, (s)] int64 says which rows of the memory they are."""
@@ -95,6 +101,7 @@ class TrainingSource:
             "rows": tf.ragged.range(first, first + count),
             **{name: tf.gather(self._tables[name], video) for name in _TARGETS},
             "full_length": videos["full_length"],
+            "first_segment": videos["first_segment"],
             "video": video,
         }
 

@@ -91,6 +91,7 @@ def _training_video(split: Split, config: InputConfig, position: tf.Tensor, vide
         "features": _features(parsed, split.manifest, (crop.start, crop.count)),
         **_targets(parsed, split.manifest),
         "full_length": crop.full_length,
+        "first_segment": crop.start,
         "video": video,
     }
 
@@ -109,7 +110,8 @@ def training_batches(
 
     Returns:
         Dataset of dicts: `features` [N, (s), 2D] ragged float32; `labels`, `counts` [N, C] float32; `counts_known`
-        [N, C] bool; `full_length` [N] bool; `video` [N] int64, position in the subset.
+        [N, C] bool; `full_length` [N] bool; `video` [N] int64, position in the subset; `first_segment` [N] int64, which
+        of the video's segments is the first here.
 
     Raises:
         UserError: the batch cannot be divided among the replicas.
@@ -154,3 +156,22 @@ def evaluation_batches(split: Split, batch_size: int = 8, videos: range | None =
     dataset = tf.data.Dataset.range(positions.start, positions.stop, positions.step)
     dataset = dataset.map(whole, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.ragged_batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def annotation_batches(split: Split, batch_size: int = 64) -> tf.data.Dataset:
+    """Every video once, in the split's order, without its features.
+
+    Args:
+        split: the subset.
+        batch_size: videos per batch; the last may be smaller.
+
+    Returns:
+        Dataset of dicts: `id` [N] string, `num_segments` [N] int64; `labels`, `counts`, `counts_known` [N, C].
+    """
+
+    def known(video: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = schema.parse(_read_record(split, video))
+        targets = _targets(parsed, split.manifest)
+        return {"id": parsed["id"], "num_segments": parsed["num_segments"], **targets}
+
+    return tf.data.Dataset.range(split.num_videos).map(known).batch(batch_size)

@@ -1,7 +1,7 @@
 """From T-CAMs to detections: the paper's rule (Sec. 3.5), and published refinements of it, chosen by one config."""
 
 from tc3net.detection.config import DetectionConfig
-from tc3net.detection.detector import check_readable, detect, detect_in, detect_videos, to_seconds
+from tc3net.detection.detector import check_readable, detect, detect_cells, detect_in, detect_videos, to_seconds
 from tc3net.detection.evidence import Evidence, check_attention, evidence_of, evidence_of_tcam, mixed_tcam
 from tc3net.detection.tracks import class_gate, smooth, thresholds, tracks_of, upsample, video_scores
 
@@ -12,6 +12,7 @@ __all__ = [
     "check_readable",
     "class_gate",
     "detect",
+    "detect_cells",
     "detect_in",
     "detect_videos",
     "evidence_of",

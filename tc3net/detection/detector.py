@@ -30,7 +30,7 @@ def detect(tcam: tf.RaggedTensor, config: DetectionConfig, top_k_divisor: int = 
     return detect_in(evidence_of_tcam(tcam, config, top_k_divisor), config)
 
 
-def detect_in(evidence: Evidence, config: DetectionConfig) -> dict[str, tf.Tensor]:
+def detect_in(evidence: Evidence, config: DetectionConfig, gate: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
     """Runs above the thresholds, for the classes that pass the filter, scored, and thinned out by NMS.
 
     With the defaults: maximal runs of segments with a T-CAM strictly above the midpoint (Sec. 3.5). A constant T-CAM
@@ -39,12 +39,14 @@ def detect_in(evidence: Evidence, config: DetectionConfig) -> dict[str, tf.Tenso
     Args:
         evidence: what is thresholded and scored (`evidence_of`). Its tracks are smoothed and upsampled, both alike.
         config: every choice.
+        gate: [N, C] bool, the classes to detect in each video, where they are known; None: those of `class_gate`.
 
     Returns:
         Columns of n detections ordered by class, video, start, the longer first: `video`, `label`, `start_cell`,
         `end_cell` (exclusive), all [n] int64, and `score` [n] float32. A segment has `config.upsampling` cells.
     """
-    label_video = tf.where(tf.transpose(class_gate(evidence.classes, config)))  # [P, 2], ordered by class, then video
+    wanted = class_gate(evidence.classes, config) if gate is None else gate
+    label_video = tf.where(tf.transpose(wanted))  # [P, 2], ordered by class, then video
     pairs = tf.reverse(label_video, axis=[1])
     tracks = tracks_of(evidence.tracks, pairs, config)
     found = propose(tracks, thresholds(tracks, config), config.min_segments * config.upsampling)
@@ -117,12 +119,16 @@ def check_readable(scores: RawScores, config: DetectionConfig) -> None:
     check_attention(scores.attention is not None, config)
 
 
-def detect_videos(scores: RawScores, config: DetectionConfig) -> Detections:
-    """Detections of all videos of raw scores, in seconds, ordered by video, class, start, the longer first.
+def detect_cells(scores: RawScores, config: DetectionConfig, gate: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Detections of all videos of raw scores, in cells, ordered by video, class, start, the longer first.
 
     Args:
         scores: V videos.
         config: every choice.
+        gate: [V, C] bool, the classes to detect in each video, where they are known; None: those of `class_gate`.
+
+    Returns:
+        Columns of `detect`.
 
     Raises:
         UserError: see `check_readable`.
@@ -135,14 +141,28 @@ def detect_videos(scores: RawScores, config: DetectionConfig) -> Detections:
         reached = np.searchsorted(scores.row_splits, scores.row_splits[first] + rows_per_call, side="right") - 1
         last = min(max(int(reached), first + 1), len(scores.video_ids))
         evidence = evidence_of(scores.outputs(first, last), scores.streams, config, scores.top_k_divisor)
-        part = {name: column.numpy() for name, column in detect_in(evidence, config).items()}
+        found = detect_in(evidence, config, None if gate is None else tf.constant(gate[first:last]))
+        part = {name: column.numpy() for name, column in found.items()}
         part["video"] = part["video"] + first
         parts.append(part)
         first = last
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.lexsort((-columns["end_cell"], columns["start_cell"], columns["label"], columns["video"]))
+    return {name: column[order] for name, column in columns.items()}
+
+
+def detect_videos(scores: RawScores, config: DetectionConfig) -> Detections:
+    """Detections of all videos of raw scores, in seconds, ordered by video, class, start, the longer first.
+
+    Args:
+        scores: V videos.
+        config: every choice.
+
+    Raises:
+        UserError: the single streams' T-CAMs are asked for, and the scores have none.
+    """
     return to_seconds(
-        {name: column[order] for name, column in columns.items()},
+        detect_cells(scores, config),
         video_ids=scores.video_ids,
         fps=scores.fps,
         frames_per_segment=scores.frames_per_segment,

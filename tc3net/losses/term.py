@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import tensorflow as tf
@@ -38,7 +39,8 @@ class LossInputs:
     """What a term may read: one replica's share of a training step.
 
     Args:
-        batch: `labels` [N, C], `counts` [N, C], `counts_known` [N, C] bool, `full_length` [N] bool.
+        batch: `labels` [N, C], `counts` [N, C], `counts_known` [N, C] bool, `full_length` [N] bool; in training also
+            `video` [N], position in the training subset, and `first_segment` [N], the video's segment in its first row.
         outputs: what the model returned: `tcam_<stream>`, `tcam_fused` [N, (s), C], `features_<stream>` [N, (s), H],
             all ragged, and what heads add.
         centers: stream -> [C, H], the class centers.
@@ -104,6 +106,10 @@ class LossTerm(ABC):
     def active(self) -> bool:
         """Whether it takes part in training at all; False leaves it out of everything."""
         return True
+
+    def as_dict(self) -> dict[str, Any]:
+        """What makes it this term, as `run.json` keeps it: a run is resumed with the same alone."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
 
     @property
     def coefficient(self) -> float:

@@ -9,13 +9,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tc3net.detection import class_gate, evidence_of
+from tc3net.detection import DetectionConfig, class_gate, evidence_of
+from tc3net.inference.raw_scores import RawScores
 from tc3net.results.assessment import Assessment
 from tc3net.results.sources import Scored
 
 _MOST = 0.5
 _MANY_DETECTIONS = 20
 _BEYOND = 5.0  # times the end of the last instance, where durations are unknown
+_LEVEL = (
+    "The softmax over the classes trains how the T-CAMs of the classes differ, not their common level, which this "
+    "filter compares with 0. Where the model tells the classes apart, try --class_filter=all --max_classes=5"
+)
 
 
 def implausible(scored: Scored, assessment: Assessment) -> tuple[str, ...]:
@@ -34,24 +39,51 @@ def implausible(scored: Scored, assessment: Assessment) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _rejected_classes(scored: Scored, assessment: Assessment) -> str:
-    """Most classes that are annotated in a video do not pass the class filter."""
-    scores, config, truth = scored.scores, scored.config, scored.annotated.truth
-    if scores is None or config is None or not len(truth):
+def _passing(scores: RawScores, config: DetectionConfig) -> tuple[np.ndarray, np.ndarray]:
+    """The video-level scores [V, C] that the filter reads, and which classes pass it [V, C]."""
+    outputs = scores.outputs(0, len(scores.video_ids))
+    classes = evidence_of(outputs, scores.streams, config, scores.top_k_divisor).classes
+    return classes.numpy(), class_gate(classes, config).numpy()
+
+
+def rejected_best_classes(scores: RawScores, config: DetectionConfig) -> str:
+    """Says that in most videos not even the class that the model ranks first passes the class filter; else "".
+
+    Needs no annotations.
+
+    Args:
+        scores: of at least one video, with the streams' T-CAMs where the settings read them.
+        config: detection settings.
+    """
+    if config.class_filter == "all":
         return ""
+    means, passes = _passing(scores, config)
+    rejected = 1 - passes[np.arange(len(means)), means.argmax(axis=1)].mean()
+    if rejected <= _MOST:
+        return ""
+    return (
+        f"--class_filter={config.class_filter} rejects even the class that the model ranks first in "
+        f"{100 * rejected:.0f} % of the videos: they get no detection. {_LEVEL}"
+    )
+
+
+def _rejected_classes(scored: Scored, assessment: Assessment) -> str:
+    """Most classes that are annotated in a video, or rank first there, do not pass the class filter."""
+    scores, config, truth = scored.scores, scored.config, scored.annotated.truth
+    if scores is None or config is None:
+        return ""
+    if not len(truth):
+        return rejected_best_classes(scores, config)
     row_of = {video_id: row for row, video_id in enumerate(scores.video_ids)}
     pairs = np.unique(np.stack([truth.video, truth.label]), axis=1)  # [2, n]
     rows = np.array([row_of[truth.video_ids[video]] for video in pairs[0]])
-    outputs = scores.outputs(0, len(scores.video_ids))
-    evidence = evidence_of(outputs, scores.streams, config, scores.top_k_divisor)
-    rejected = 1 - class_gate(evidence.classes, config).numpy()[rows, pairs[1]].mean()
+    rejected = 1 - _passing(scores, config)[1][rows, pairs[1]].mean()
     if rejected <= _MOST:
         return ""
     of = f"; classification mAP is {100 * assessment.classification.map:.1f} %" if assessment.classification else ""
     return (
         f"--class_filter={config.class_filter} rejects {100 * rejected:.0f} % of the classes annotated in the "
-        f"videos: they get no detection{of}. Where the model tells the classes apart, only the level of its T-CAMs is "
-        "off: try --class_filter=all --max_classes=5"
+        f"videos: they get no detection{of}. {_LEVEL}"
     )
 
 

@@ -6,6 +6,7 @@ metrics.jsonl     one JSON object per logging interval and per evaluation
 checkpoints/      the newest checkpoints        best/   the one with the best evaluation
 tensorboard/      event files
 training.lock     locked by the process that trains, which it names
+pseudo_segments.json   of a second stage: what the first one found in the training videos (docs/refinement.md)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tc3net.runs.checkpoints import latest, restore_network
 from tc3net.runs.description import RunInfo, TrainingChoices
 from tc3net.runs.lock import LOCK
 
+PSEUDO_SEGMENTS = "pseudo_segments.json"
 CHECKPOINTS = {"last": "checkpoints", "best": "best"}
 
 
@@ -96,7 +98,7 @@ def check_run_dir(run_dir: str | Path, run: RunInfo) -> RunInfo | None:
                     "Choose another --run_dir, or give the earlier run's flags to resume it."
                 )
         return earlier
-    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
+    if folder.is_dir() and any(path.name not in (LOCK, PSEUDO_SEGMENTS) for path in folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no run. Choose another --run_dir.")
     return None
 
@@ -133,6 +135,8 @@ def _difference(found: Any, wanted: Any) -> str:
     """The first difference of two equal-typed values, in words."""
     if isinstance(found, Mapping) and isinstance(wanted, Mapping):
         key = next(k for k in {**found, **wanted} if found.get(k) != wanted.get(k))
+        if isinstance(found.get(key), Mapping) and isinstance(wanted.get(key), Mapping):
+            return f"{key}, {_difference(found[key], wanted[key])}"
         return f"{key} is {found.get(key)!r} there, {wanted.get(key)!r} here"
     return f"{_shorten(found)} there, {_shorten(wanted)} here"
 

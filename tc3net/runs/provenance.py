@@ -48,7 +48,8 @@ def git_state(folder: str | Path) -> dict[str, Any]:
 
 def start_record() -> dict[str, Any]:
     """What `run.json` keeps of each start of the training command."""
-    command = shlex.join(["python", "-m", "tc3net.train", *sys.argv[1:]])
+    program = "refine" if Path(sys.argv[0]).stem == "refine" else "train"
+    command = shlex.join(["python", "-m", f"tc3net.{program}", *sys.argv[1:]])
     return {"command_line": command, **git_state(Path(tc3net.__file__).resolve().parent.parent), **versions()}
 
 

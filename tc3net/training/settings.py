@@ -133,7 +133,7 @@ class Settings:
             selected_by=self.selected_by(manifest)[1],
             train_subset=self.train_subset,
             shards={name: [shard.sha256 for shard in info.shards] for name, info in manifest.splits.items()},
-            terms={term.name: asdict(term) for term in self.terms if term.active},  # type: ignore[call-overload]
+            terms={term.name: term.as_dict() for term in self.terms if term.active},
         )
         return RunInfo(
             dataset=manifest.title,

@@ -39,6 +39,7 @@ RUN_ELSEWHERE = {
     "docs/methods.md": "hours; tests/common/test_config.py, tests/model/test_method_heads.py",
     "docs/own-videos.md": "needs weights; tests/data_prep/test_extract.py, test_extraction_network.py",
     "docs/prediction.md": "tests/commands/test_commands.py, tests/prediction",
+    "docs/refinement.md": "tests/refinement, tests/commands/test_refine.py",
     "docs/report.md": "README.md's is the same; tests/report",
     "docs/serving.md": "needs the server; tests/serving",
     "docs/thumos14.md": "the data are a download; tests/data_prep converts such folders",

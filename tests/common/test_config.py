@@ -26,6 +26,7 @@ from tc3net.model import ModelConfig
 from tc3net.model.heads import HEADS
 from tc3net.optimization.optimizers import OptimizerConfig
 from tc3net.optimization.schedules import ScheduleConfig
+from tc3net.refinement.choice import PseudoConfig
 from tc3net.training.selection import SelectionConfig
 from tc3net.training.tensorboard_log import TensorBoardConfig
 from tc3net.training.trainer import TrainerConfig
@@ -203,15 +204,22 @@ from tc3net import train
 from tc3net.training.settings import CONFIGS, Settings
 from tc3net.losses.objective import ADDED
 from tc3net.model.heads import HEADS
-from tc3net.common.config import from_flags
+from tc3net.common.config import define_flags, from_flags
+from tc3net.refinement.choice import PseudoConfig
+from tc3net.refinement.rounds import RoundsConfig
 train.register_flags()
 values = {}
 for name in ["", *sys.argv[1:]]:
     copied = copy.deepcopy(flags.FLAGS)
+    more = (PseudoConfig, RoundsConfig) if name == "refine.cfg" else ()  # of the command tc3net.refine
+    for config in more:
+        define_flags(config, copied)
     copied(["train", *([f"--flagfile=configs/{name}"] if name else [])])
     parts = {part: from_flags(config, copied) for part, config in CONFIGS.items()}
     terms, heads = (tuple(from_flags(kind, copied) for kind in table.values()) for table in (ADDED, HEADS))
     Settings("validation", "test", ("thumos14",), **parts, terms=terms, heads=heads)
+    for config in more:
+        from_flags(config, copied)
     modules = ("tc3net.train", "tc3net.common.config")
     own = {flag.name for module in modules for flag in copied.get_flags_for_module(module)}
     values[name] = {flag: copied[flag].value for flag in sorted(own)}
@@ -360,6 +368,20 @@ def test_the_counting_flagfile_changes_the_counting_loss_alone(flagfiles: dict[s
     }  # fmt: skip
 
 
+def test_the_refining_flagfile_says_every_choice_of_pseudo_segments_as_it_is_by_default(
+    flagfiles: dict[str, dict[str, Any]],
+) -> None:
+    lines = (ROOT / "configs" / "refine.cfg").read_text().splitlines()
+    given = {line.lstrip("-").split("=")[0] for line in lines if line.startswith("--")}
+    assert given == {"flagfile", "beta", "rounds", *(field.name for field in dataclasses.fields(PseudoConfig))}
+    found, plus = flagfiles["refine.cfg"], flagfiles["thumos14_plus.cfg"]
+    assert (
+        PseudoConfig(**{field.name: found[field.name] for field in dataclasses.fields(PseudoConfig)}) == PseudoConfig()
+    )
+    assert found["beta"] == 0
+    assert all(found[field.name] == plus[field.name] for field in dataclasses.fields(DetectionConfig))
+
+
 @pytest.mark.parametrize("name", CONVERSION_FLAGFILES)
 def test_every_conversion_flagfile_gives_valid_options(name: str) -> None:
     values = flags.FlagValues()
@@ -377,6 +399,10 @@ def test_a_flagfile_begins_with_the_command_that_uses_it(name: str) -> None:
     comments = [line for line in lines if line.startswith("#")]
     assert lines[: len(comments)] == comments
     command = "data_prep.convert" if name in CONVERSION_FLAGFILES else "tc3net.train"
-    command = {"thumos14_plus.cfg": "tc3net.evaluate", "ablation.cfg": "tc3net.ablate"}.get(name, command)
+    commands = {
+        "thumos14_plus.cfg": "tc3net.evaluate",
+        "ablation.cfg": "tc3net.ablate",
+        "refine.cfg": "tc3net.refine --flagfile=configs/thumos14.cfg",  # it changes the choices of another one
+    }
     if name != "paper.cfg":  # which is only used by others
-        assert f"python -m {command} --flagfile=configs/{name} " in "\n".join(comments)
+        assert f"python -m {commands.get(name, command)} --flagfile=configs/{name} " in "\n".join(comments)

@@ -14,7 +14,7 @@ from tc3net.detection import DetectionConfig
 from tc3net.intervals.columns import Detections
 from tc3net.intervals.detections_json import load_detections, report_lines
 from tc3net.results.assessment import assess_scored
-from tc3net.results.plausibility import implausible
+from tc3net.results.plausibility import implausible, rejected_best_classes
 from tc3net.results.sources import Scored, annotated_videos, from_scores
 from tests.support.report_cases import CONFIG, raw_scores
 
@@ -81,6 +81,20 @@ def test_a_class_filter_that_rejects_what_is_there() -> None:
     assert line.startswith("--class_filter=positive rejects 100 % of the classes annotated in the videos")
     assert "classification mAP is" in line and "--class_filter=all" in line
     assert doubts(from_scores("low", low, DetectionConfig(class_filter="all", max_classes=5))) == ()
+
+
+def test_a_class_filter_that_rejects_what_the_model_ranks_first() -> None:
+    """Also where nothing is annotated: new videos, or classes alone."""
+    scores = raw_scores((60, 25, 40, 33, 80, 12))
+    low = dataclasses.replace(scores, tcam=scores.tcam - 10, pooled=scores.pooled - 10)
+    line = rejected_best_classes(low, CONFIG)
+    assert line.startswith("--class_filter=positive rejects even the class that the model ranks first in 100 % of the")
+    half = rejected_best_classes(low, DetectionConfig(class_filter="half_of_best"))
+    assert half.startswith("--class_filter=half_of_best rejects")
+    assert rejected_best_classes(scores, CONFIG) == ""
+    assert rejected_best_classes(low, DetectionConfig(class_filter="all", min_probability=1.0)) == ""
+    without = from_scores("low", dataclasses.replace(low, ground_truth=low.ground_truth.of_videos(())), CONFIG)
+    assert implausible(without, assess_scored(without, [])) == (line,)
 
 
 @pytest.mark.parametrize("renamed", ["v_{}", "{}.mp4", "{}"])
