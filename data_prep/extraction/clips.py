@@ -71,7 +71,7 @@ def segment_clips(
         UserError: see `VideoFile.frames`, `FlowPool.with_flows`.
     """
     streams = list(streams)
-    resize = Resizer(sampling.short_side)
+    resize = Resizer(sampling.short_side, video.pixel_aspect)
     sampled = resample(watch.timed("decoding", video.frames()), sampling.fps)
     images = (_resized(frame, resize, watch) for frame in islice(sampled, first * sampling.stride_frames, None))
     if pool is None or "flow" not in streams:

@@ -220,13 +220,7 @@ class Extractor:
                 "frames_per_segment": sampling.frames_per_segment,
                 "stride_frames": sampling.stride_frames,
                 "duration_s": float(decoded.duration_s),
-                "decoded": {
-                    "frames": decoded.frames,
-                    "damaged": decoded.damaged,
-                    "announced_s": decoded.announced_s,
-                    "ended_early": decoded.ended_early,
-                    "is_whole": decoded.is_whole,
-                },
+                "decoded": decoded.as_dict(),
                 "decoder": decoder_version(),
                 "settings": self._settings,
                 "video_sha256": job.sha256,
@@ -236,7 +230,9 @@ class Extractor:
         words = ""
         if not decoded.is_whole:
             words = self._outcome.incomplete[job.video_id] = decoded.describe()
-        print(f"{job.video_id}: {count} segments" + (f"; INCOMPLETE, decoded: {words}" if words else ""), flush=True)
+        words = f"; INCOMPLETE, decoded: {words}" if words else ""
+        words += f"; {decoded.interlaced} interlaced frames, taken as they are" if decoded.interlaced else ""
+        print(f"{job.video_id}: {count} segments{words}", flush=True)
 
     def _note_failure(self, video_id: str, error: Exception) -> None:
         if not isinstance(error, (UserError, OSError)):
