@@ -246,7 +246,9 @@ def _left_out(options: ConvertOptions, findings: Findings) -> dict[str, str]:
 def _source(options: ConvertOptions, inputs: Inputs, findings: Findings) -> dict[str, Any]:
     features = Path(options.inputs.features).resolve()
     with_features = frozenset(inputs.reader.video_ids())
-    extraction = common_extraction(features, [v.video_id for v in inputs.annotations.videos if v.video_id in with_features])
+    extraction = common_extraction(
+        features, [v.video_id for v in inputs.annotations.videos if v.video_id in with_features]
+    )
     return {
         "annotations": str(options.inputs.annotations),
         "features": str(options.inputs.features),

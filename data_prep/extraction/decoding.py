@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -96,6 +96,21 @@ def decoder_version() -> str:
     return f"PyAV {av.__version__}, libavcodec {'.'.join(map(str, library))}"
 
 
+class FrameSource(Protocol):
+    """What features are extracted from: a file, a stream, a camera. See `VideoFile`."""
+
+    decoded: Decoded
+    pixel_aspect: Fraction
+    timed_out: bool
+
+    def __enter__(self) -> FrameSource: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def frames(self) -> Iterator[Timed]:
+        """Frames with their times, in seconds from the start of the first one."""
+
+
 class VideoFile:
     """An open video file or stream; a context manager.
 
@@ -107,20 +122,24 @@ class VideoFile:
     Attributes:
         decoded: what has been decoded so far.
         pixel_aspect: width of a pixel over its height.
+        timed_out: whether reading ended because a stream kept silent.
 
     Raises:
         UserError: it cannot be opened, has no video stream, or pixels that cannot be.
     """
 
     def __init__(self, path: str | Path, source: Any = None, timeout_s: float | None = None) -> None:
-        self._av, self._path = import_av(), path
+        self._av, self._path, self.timed_out = import_av(), path, False
         try:
             self._container = self._av.open(str(path) if source is None else source, timeout=timeout_s)
         except (self._av.FFmpegError, OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: cannot be opened as a video ({error}); expected a complete file of a container that FFmpeg "
-                "reads. Fetch the file again."
-            ) from None
+            expected = "a complete file of a container that FFmpeg reads. Fetch the file again"
+            if source is not None or timeout_s is not None:
+                expected = (
+                    "one that can be read before it is complete: MPEG-TS, Matroska, FLV, or MP4 in fragments (an MP4 "
+                    "file has its index at the end). Write such a one, or wait and leave out --follow"
+                )
+            raise UserError(f"{path}: cannot be opened as a video ({error}); expected {expected}.") from None
         if not self._container.streams.video:
             self._container.close()
             raise UserError(
@@ -136,6 +155,16 @@ class VideoFile:
                 "Correct it (ffmpeg -i IN -c copy -aspect 16:9 OUT)."
             )
         self.decoded = Decoded(announced_s=self._announced())
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec, such as `h264`."""
+        return str(self._stream.codec_context.codec.canonical_name)
+
+    @property
+    def pixel_format(self) -> str | None:
+        """FFmpeg's name, such as `yuv420p`."""
+        return self._stream.codec_context.pix_fmt
 
     def __enter__(self) -> VideoFile:
         return self
@@ -217,6 +246,7 @@ class VideoFile:
                 packet = next(packets, None)
             except (self._av.FFmpegError, OSError) as error:
                 self.decoded.ended_early = str(error)
+                self.timed_out = isinstance(error, self._av.error.ExitError)
                 packet = None
             if packet is None:
                 break
@@ -234,8 +264,7 @@ class VideoFile:
 
 
 class Resizer:
-    """Turns decoded frames upright, and to one size with square pixels: the short side as asked, the aspect of the first
-    frame kept.
+    """Turns decoded frames upright, and to one size with square pixels: short side as asked, the first one's aspect.
 
     Args:
         short_side: pixels of the shorter side.

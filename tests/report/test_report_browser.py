@@ -46,7 +46,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("page")
     (folder / "videos").mkdir()
     (folder / "videos" / "video_0001.mp4").write_bytes(b"not really")
-    write_report(folder / "report.html", example(LENGTHS), VideoFiles(folder / "videos"))
+    write_report(folder / "report.html", example(LENGTHS), VideoFiles.in_folder(folder / "videos"))
     return (folder / "report.html").as_uri()
 
 
