@@ -130,16 +130,16 @@ class VideoFile:
 
     def __init__(self, path: str | Path, source: Any = None, timeout_s: float | None = None) -> None:
         self._av, self._path, self.timed_out = import_av(), path, False
+        self._expected = "a complete file of a container that FFmpeg reads. Fetch the file again"
+        if source is not None or timeout_s is not None:
+            self._expected = (
+                "one that can be read before it is complete: MPEG-TS, Matroska, FLV, or MP4 in fragments (an MP4 file "
+                "has its index at the end). Write such a one, or wait and leave out --follow"
+            )
         try:
             self._container = self._av.open(str(path) if source is None else source, timeout=timeout_s)
         except (self._av.FFmpegError, OSError, ValueError) as error:
-            expected = "a complete file of a container that FFmpeg reads. Fetch the file again"
-            if source is not None or timeout_s is not None:
-                expected = (
-                    "one that can be read before it is complete: MPEG-TS, Matroska, FLV, or MP4 in fragments (an MP4 "
-                    "file has its index at the end). Write such a one, or wait and leave out --follow"
-                )
-            raise UserError(f"{path}: cannot be opened as a video ({error}); expected {expected}.") from None
+            raise UserError(f"{path}: cannot be opened as a video ({error}); expected {self._expected}.") from None
         if not self._container.streams.video:
             self._container.close()
             raise UserError(
@@ -209,7 +209,7 @@ class VideoFile:
             yield Timed(frame, start, end)
         if not self.decoded.frames:
             why = self.decoded.ended_early or f"{self.decoded.damaged} damaged packets"
-            raise UserError(f"{self._path}: no frame could be decoded ({why}). Fetch the file again.")
+            raise UserError(f"{self._path}: no frame could be decoded ({why}); expected {self._expected}.")
 
     def frames_near(self, start_s: float) -> Iterator[Timed]:
         """Frames from a key frame at or before a time on; all of them where the file cannot be searched.

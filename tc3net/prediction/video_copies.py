@@ -74,8 +74,9 @@ def write_clip(path: Path, start_s: float, end_s: float, target: Path, title: st
         UserError: it cannot be decoded, or there is no encoder.
         OSError: the clip cannot be written.
     """
+    start, end = (Fraction(round(seconds * 1_000_000), 1_000_000) for seconds in (start_s, end_s))
     with VideoFile(path) as video:
-        frames = _between(video.frames_near(start_s), start_s, end_s)
+        frames = _between(video.frames_near(start_s), start, end)
         first = next(frames, None)
         if first is None:
             return False
@@ -84,13 +85,13 @@ def write_clip(path: Path, start_s: float, end_s: float, target: Path, title: st
     return True
 
 
-def _between(frames: Iterator[Timed], start_s: float, end_s: float) -> Iterator[Timed]:
+def _between(frames: Iterator[Timed], start_s: Fraction, end_s: Fraction) -> Iterator[Timed]:
     """The frames that are on the screen between two times; the first one begins where it is cut."""
     for timed in frames:
         if timed.start_s >= end_s:
             return
         if timed.end_s > start_s:
-            yield Timed(timed.frame, max(timed.start_s, Fraction(start_s)), min(timed.end_s, Fraction(end_s)))
+            yield Timed(timed.frame, max(timed.start_s, start_s), min(timed.end_s, end_s))
 
 
 def _after(first: Timed, rest: Iterator[Timed]) -> Iterator[Timed]:

@@ -85,6 +85,8 @@ def extract_features(videos: dict[str, Path], networks: RunNetworks, features_di
     if any(read_side_file(features_dir, video_id) is None for video_id in videos):
         networks.check_sizes()
     outcome = Extractor(networks.extraction, features_dir).run(videos)
+    for video_id in outcome.skipped:
+        print(f"{video_id}: features are in {features_dir}", flush=True)
     found = VideoFeatures(failed=dict(outcome.failed))
     notes = []
     for video_id in videos:
