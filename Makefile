@@ -1,4 +1,5 @@
 # make demo          everything end to end on simulated data, 1 to 2 minutes after the installation
+# make demo-video    from video files to detections with the real I3D network, about 5 minutes; VIDEO=match.mp4 adds yours
 # make test          all tests; the last lines say what was left out for want of what
 # make test-fast     those that take less than 0.3 s each (tests/slow.txt): for every edit
 # make test-addons   all tests on the stack of tensorflow-addons (Python 3.9 to 3.11)
@@ -25,10 +26,13 @@ IN_TWO        := -n 2 --dist loadfile --no-loadscope-reorder
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
 OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 
-.PHONY: demo test test-fast slow-list test-addons test-addons-fast beam weights has-addons-python lint clean
+.PHONY: demo demo-video test test-fast slow-list test-addons test-addons-fast beam weights has-addons-python lint clean
 
 demo: $(STAMP)
 	$(RUN) -m tc3net.demo --output_dir=demo_output
+
+demo-video: $(STAMP)
+	$(RUN) -m tc3net.demo_video --output_dir=demo_video_output $(if $(VIDEO),--video="$(VIDEO)")
 
 test: $(STAMP)
 	$(call OTHER,$(RUN_ADDONS)) $(RUN) -m pytest $(IN_TWO)
@@ -61,7 +65,7 @@ lint: $(STAMP)
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) $(VENV_ADDONS) demo_output
+	rm -rf $(VENV) $(VENV_ADDONS) demo_output demo_video_output
 
 $(STAMP): requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 13) else "Python %d.%d found, 3.10 to 3.13 expected: run make PYTHON=python3.12 (or another) again" % v)'

@@ -48,7 +48,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.9",
     packages=find_packages(include=["tc3net", "tc3net.*", "data_prep", "data_prep.*"]),
-    package_data={"tc3net.report": ["assets/*"]},
+    package_data={"tc3net.report": ["assets/*"], "data_prep.extraction.kinetics": ["*.txt"]},
     install_requires=EITHER_STACK,
     extras_require={
         "addons": pinned("requirements-addons.txt"),  # optimizers of tensorflow-addons; Python 3.9 to 3.11

@@ -12,7 +12,7 @@ goes on where it was killed.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from absl import flags
 from data_prep.extraction.backbones import Backbone, load_backbone, with_sampling
 from data_prep.extraction.extracting import Extraction, Extractor
 from data_prep.extraction.flow import FlowParameters
+from data_prep.extraction.kinetics.classes import describe
 from data_prep.extraction.outcome import Outcome, describe_seconds
 from data_prep.extraction.sampling import Sampling
 from data_prep.extraction.videos import list_videos, videos_of_part
-from data_prep.extraction.weight_cache import cache_folder
+from data_prep.extraction.weight_cache import cache_folder, load_weights
 from tc3net.common.errors import UserError
 from tc3net.data.parts import Part
+from tc3net.data.timebase import TimeBase
 from tc3net.terminal.command import run_main
 
 FLAGS = flags.FLAGS
@@ -45,6 +47,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("frames_per_segment", None, "Frames behind one row. Default: the network's (I3D: 16).")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next. Default: the network's (I3D: 16).")
     flags.DEFINE_integer("short_side", None, "Pixels of the shorter side. Default: the network's (I3D: 256).")
+    flags.DEFINE_integer("size", None, "Pixels of the square that is cut out. Default: the network's (I3D: 224).")
     flags.DEFINE_integer("crops", None, "1 (centre) or 10 (the mean of ten crops). Default: the network's (I3D: 1).")
     flags.DEFINE_integer("flow_warps", 5, "Warps of TV-L1; 1 takes half the time and is a little less exact.")
     flags.DEFINE_integer(
@@ -52,6 +55,10 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("num_workers", 2, "Videos that are decoded at a time.")
     flags.DEFINE_integer("flow_workers", None, "Processes that compute optical flow. Default: one for each CPU.")
+    flags.DEFINE_integer(
+        "kinetics_classes", 0, "At the end, print so many of Kinetics' classes of each stretch of the videos, as a "
+        "check for the eye; I3D's rgb alone.", lower_bound=0,
+    )  # fmt: skip
     flags.DEFINE_integer("task_index", 0, "Which part of the videos to extract.")
     flags.DEFINE_integer("num_tasks", 1, "Number of parts that the videos are divided into.")
 
@@ -105,12 +112,29 @@ def report(outcome: Outcome) -> None:
         raise UserError("\n".join([f"{len(lines)} videos could not be extracted:", *lines[:_NAMED], *more]))
 
 
+def print_kinetics(videos: Mapping[str, Path], sampling: Sampling, most: int) -> None:
+    """Prints which of Kinetics' classes the network sees in finished videos."""
+    from data_prep.extraction.i3d import STREAMS  # TensorFlow
+
+    arrays = load_weights(cache_folder(FLAGS.cache_dir), STREAMS["rgb"]).arrays
+    base = TimeBase(sampling.fps, sampling.frames_per_segment, sampling.stride_frames)
+    for video_id in videos:
+        path = Path(FLAGS.output_dir) / "rgb" / f"{video_id}.npy"
+        if path.is_file():
+            print(f"{video_id}: Kinetics' classes, as the published network sees them")
+            print("\n".join(describe(path, arrays, base, most)))
+
+
 def main(argv: Sequence[str]) -> None:
     """Extracts what the flags name."""
     del argv
     for name in ("videos", "output_dir"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is not set; expected a value ({FLAGS[name].help}). Add --{name}=...")
+    if FLAGS.kinetics_classes and (FLAGS.backbone or FLAGS.random_weights):
+        raise UserError(
+            "--kinetics_classes with --backbone or --random_weights found; it is for I3D's own weights. Drop one."
+        )
     videos = videos_of_part(list_videos(FLAGS.videos), Part(FLAGS.task_index, FLAGS.num_tasks))
     backbones = open_backbones()
     extraction = Extraction(
@@ -122,7 +146,10 @@ def main(argv: Sequence[str]) -> None:
     )
     for stream, one in backbones.items():
         print(f"{stream}: {one.name}, {one.weights}")
-    report(Extractor(extraction, Path(FLAGS.output_dir)).run(videos))
+    outcome = Extractor(extraction, Path(FLAGS.output_dir)).run(videos)
+    if FLAGS.kinetics_classes and "rgb" in backbones:
+        print_kinetics(videos, extraction.sampling, FLAGS.kinetics_classes)
+    report(outcome)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""Command: detections in new videos: feature files, a converted data set, or a feature file that still grows.
+"""Command: detections in new videos: video files, feature files, a converted data set, or a file that still grows.
 
+    python -m tc3net.predict --run_dir=RUN --video=match.mp4 --output_dir=OUT
+    python -m tc3net.predict --run_dir=RUN --video=rtsp://... --follow --output_dir=OUT
     python -m tc3net.predict --run_dir=RUN --rgb=a_rgb.npy,b_rgb.npy --flow=a_flow.npy,b_flow.npy --output_dir=OUT
     python -m tc3net.predict --run_dir=RUN --features=a.npy --annotations=annotations.json --output_dir=OUT
     python -m tc3net.predict --run_dir=RUN --features=live.npy --follow --output_dir=OUT
@@ -7,17 +9,18 @@
         --task_index=0 --num_tasks=8
     python -m tc3net.predict --merge --output_dir=OUT --num_tasks=8
 
-Of feature files: OUT/detections.json (ActivityNet format, seconds), one OUT/<video>.png per video, and with --report
-one page with all of them, OUT/report.html. A video is named after its (rgb) feature file. `--features` are files with
-both streams, such as arrays [segments, 2D], rgb first; or folders, files with many videos, patterns, lists of files.
-With --follow: OUT/detections.jsonl, a line per detection as soon as it is complete, also printed. Of a data set:
-OUT/detections.json, or with several tasks one file each, which --merge makes one.
+Of video files: their features are extracted as the run's were, and kept in OUT/features. Written are
+OUT/detections.json (ActivityNet format, seconds), one OUT/<video>.png per video, and one page with all of them and the
+videos, OUT/report.html. Of feature files: the same, and the page with --report. A video is named after its (rgb)
+feature file. `--features` are files with both streams, such as arrays [segments, 2D], rgb first; or folders, files with
+many videos, patterns, lists of files. With --follow: OUT/detections.jsonl, a line per detection as soon as it is
+complete, also printed. Of a data set: OUT/detections.json, or with several tasks one file each (--merge makes one).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,29 +31,25 @@ from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
-from tc3net.detection import DetectionConfig, detect_videos
+from tc3net.detection import DetectionConfig
 from tc3net.inference.new_videos import score_features
-from tc3net.inference.scorer import Scorer
-from tc3net.intervals.annotations_json import annotated_videos
-from tc3net.intervals.columns import Detections
-from tc3net.intervals.detections_json import save_detections
+from tc3net.inference.raw_scores import RawScores
 from tc3net.prediction.feature_files import FeatureFiles, FileChoices, describe_and_read, open_growing
-from tc3net.prediction.follow import FollowConfig, StreamDetector, follow_files
+from tc3net.prediction.follow import FollowConfig, Found, StreamDetector, follow_files
 from tc3net.prediction.tasks import Task, merge_tasks, run_task
+from tc3net.prediction.video_features import extract_features, find_videos, read_features
+from tc3net.prediction.video_follow import VideoFollower
+from tc3net.prediction.video_networks import RunNetworks, VideoChoices, open_networks
 from tc3net.prediction.video_times import Annotated, read_annotated, rescaled_time_bases, stated_durations
-from tc3net.report import ReportInput, facts_of, write_report
+from tc3net.report.predictions import Predicted, Wanted, write_predictions
 from tc3net.results.plausibility import rejected_best_classes
 from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import CheckpointChoice, load_run
-from tc3net.runs.provenance import versions
-from tc3net.runs.scoring import DatasetChoice, Scoring, open_run
+from tc3net.runs.scoring import DatasetChoice, OpenedRun, Scoring, open_run
 from tc3net.terminal.command import run_main
 from tc3net.terminal.interruption import Interruptions
-from tc3net.visualization.curves import CurveSource, video_tracks
-from tc3net.visualization.timeline import plot_timeline
 
 FLAGS = flags.FLAGS
-MAX_PANELS = 4
 _TIME_BASE = ("fps", "frames_per_segment", "stride_frames")
 
 
@@ -62,15 +61,28 @@ def register_flags() -> None:
     flags.DEFINE_list(
         "features", [], "Instead of --rgb and --flow: files with both streams, folders, patterns, or lists of files."
     )
+    flags.DEFINE_list(
+        "video", [], "Video files, or folders of them: features are extracted first. With --follow: a file that grows, "
+        "the address of a stream, or camera:0.",
+    )  # fmt: skip
+    flags.DEFINE_bool(
+        "embed_videos", False, "With --video: put the video files into the page instead of links to them."
+    )
+    flags.DEFINE_bool("clips", False, "With --video: also cut a short clip of each detection, clips/<video>/.")
+    flags.DEFINE_integer("max_clips", 20, "Clips per video, of the best detections; 0: of all.", lower_bound=0)
     flags.DEFINE_string("annotations", None, "ActivityNet JSON with the instances of these videos, for the picture.")
     flags.DEFINE_bool("rescaled_rows", None, "Whether the rows of each video span it; default: as in training.")
     flags.DEFINE_list("duration_s", [], "Seconds of each video, in their order, where rows span it.")
     flags.DEFINE_string("output_dir", None, "Where detections and pictures go.")
-    flags.DEFINE_bool("report", False, "Also write report.html, a page to look through all videos.")
+    flags.DEFINE_bool(
+        "report", False, "Also write report.html, a page to look through all videos; --video always does."
+    )
     flags.DEFINE_float("fps", None, "Frames per second the features were extracted at; default: the run's.")
     flags.DEFINE_integer("frames_per_segment", None, "Frames per feature row; default: the run's.")
     flags.DEFINE_integer("stride_frames", None, "Frames from one row to the next; default: the run's.")
-    flags.DEFINE_bool("follow", False, "Give out detections while the one --features file, or --rgb and --flow, grows.")
+    flags.DEFINE_bool(
+        "follow", False, "Give out detections while the one --video, --features file, or --rgb and --flow, grows."
+    )
     flags.DEFINE_integer("task_index", 0, "Which part of --dataset_dir to score.")
     flags.DEFINE_integer("num_tasks", 1, "Number of parts that --dataset_dir is divided into.")
     flags.DEFINE_bool("merge", False, "Make one file of those of all --num_tasks parts; needs no run.")
@@ -78,34 +90,10 @@ def register_flags() -> None:
     flags.DEFINE_alias("dataset", "dataset_dir")  # its name here before every command had the same
     define_flags(FileChoices)
     define_flags(FollowConfig)
+    define_flags(VideoChoices)
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
-
-
-def draw_video(
-    path: Path,
-    source: CurveSource,
-    video: int,
-    detections: Detections,
-    instances: Sequence[tuple[str, float, float]] | None,
-) -> None:
-    """Draws the timeline of one video: the classes detected or annotated in it, the most probable first.
-
-    Args:
-        path: picture to write.
-        source: raw scores, and how detections were made.
-        video: index into them.
-        detections: of all videos.
-        instances: (class, start s, end s), or None where unknown.
-    """
-    scores, probability = source.scores, source.probability[video]
-    detected = detections.label[detections.video == video]
-    annotated = {name for name, _, _ in instances or ()}
-    shown = [c for c, name in enumerate(scores.classes) if name in annotated or c in detected]
-    shown = sorted(shown, key=lambda c: (scores.classes[c] not in annotated, -probability[c]))[:MAX_PANELS]
-    shown = shown or [int(probability.argmax())]
-    plot_timeline(path, scores.video_ids[video], *video_tracks(source, video, shown, detections, instances))
 
 
 def _time_base(run: RunInfo) -> TimeBase:
@@ -135,28 +123,68 @@ def predict_dataset(output_dir: Path) -> None:
     print(f"Written: {path}, {len(task.videos(count))} of {counted(count, 'video')}")
 
 
-def predict_stream(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path) -> None:
-    """Follows feature files until they stop growing, or until the process is asked to end."""
+def _require_rate(run: RunInfo, flag: str) -> None:
+    """Raises UserError where rows span their video, for flags that need rows at a fixed rate."""
     if _is_rescaled(run):
         raise UserError(
-            "--follow found with rows that span their video (the run was trained on such, or --rescaled_rows); "
-            "expected rows at a fixed rate, since a stream has no duration yet. Give --fps and --stride_frames."
+            f"{flag} found with rows that span their video (the run was trained on such, or --rescaled_rows); "
+            "expected rows at a fixed rate, since a stream has no duration yet and a video is extracted at one. Give "
+            "--fps and --stride_frames."
         )
-    files = open_growing(_files(), run.streams, from_flags(FileChoices))
-    follow = from_flags(FollowConfig)
-    detector = StreamDetector(scorer, run.classes, _time_base(run), config, follow)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    with open(output_dir / "detections.jsonl", "w", encoding="utf-8") as file, Interruptions() as interruptions:
-        for found in follow_files(detector, files, follow, lambda: interruptions.received is not None):
-            line = {"label": found.label, "segment": [found.start_s, found.end_s], "score": found.score}
-            print(json.dumps(line), file=file, flush=True)
-            print(
-                f"{found.label:24s} {found.start_s:8.2f} s to {found.end_s:8.2f} s   score {found.score:.3f}",
-                flush=True,
-            )
+
+
+def _detector(opened: OpenedRun, config: DetectionConfig) -> StreamDetector:
+    run = opened.info
+    return StreamDetector(opened.scorer, run.classes, _time_base(run), config, from_flags(FollowConfig))
+
+
+def predict_stream(opened: OpenedRun, config: DetectionConfig, output_dir: Path) -> None:
+    """Follows feature files until they stop growing, or until the process is asked to end."""
+    _require_rate(opened.info, "--follow")
+    files = open_growing(_files(), opened.info.streams, from_flags(FileChoices))
+    follow, detector = from_flags(FollowConfig), _detector(opened, config)
+    with Interruptions() as interruptions:
+        _tell(output_dir, follow_files(detector, files, follow, lambda: interruptions.received is not None))
     print(f"\n{counted(detector.segments, 'segment')}; written to {output_dir / 'detections.jsonl'}")
     if interruptions.received is not None:
         raise SystemExit(128 + interruptions.received)
+
+
+def _tell(output_dir: Path, found: Iterable[Found]) -> None:
+    """Writes each detection as a line of detections.jsonl and of the screen, as soon as it is there."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with open(output_dir / "detections.jsonl", "w", encoding="utf-8") as file:
+        for one in found:
+            line = {"label": one.label, "segment": [one.start_s, one.end_s], "score": one.score}
+            print(json.dumps(line), file=file, flush=True)
+            print(f"{one.label:24s} {one.start_s:8.2f} s to {one.end_s:8.2f} s   score {one.score:.3f}", flush=True)
+
+
+def predict_live_video(opened: OpenedRun, config: DetectionConfig, output_dir: Path) -> None:
+    """Follows a video that has not ended yet; at its end, what `predict_videos` does with the whole."""
+    run = opened.info
+    _require_rate(run, "--follow")
+    if len(FLAGS.video) != 1:
+        raise UserError(f"--video={','.join(FLAGS.video)} to follow found; expected one file, stream or camera.")
+    known = _known()
+    networks, features_dir = _networks(run), _features_dir(output_dir)
+    networks.check_sizes()
+    with Interruptions() as interruptions:
+        follower = VideoFollower(
+            FLAGS.video[0], networks, features_dir, from_flags(FollowConfig), lambda: interruptions.received is not None
+        )
+        _tell(output_dir, follower.detections(_detector(opened, config)))
+    print(f"\n{counted(follower.segments, 'segment')}; written to {output_dir / 'detections.jsonl'}", flush=True)
+    if follower.segments:
+        rows = {follower.video_id: read_features(features_dir, follower.video_id, networks)}
+        films = {} if follower.film is None else {follower.video_id: follower.film}
+        scores = score_features(opened.scorer, rows, run.classes, _time_base(run))
+        notes = [f"{follower.video_id}: {follower.error}"] if follower.error else []
+        _write(opened, config, output_dir, scores, known, films, notes)
+    if interruptions.received is not None:
+        raise SystemExit(128 + interruptions.received)
+    if follower.error is not None:
+        raise follower.error
 
 
 def main(argv: Sequence[str]) -> None:
@@ -169,60 +197,94 @@ def main(argv: Sequence[str]) -> None:
     if FLAGS.merge:
         print(f"Written: {merge_tasks(output_dir, FLAGS.num_tasks)}")
         return
-    if FLAGS.dataset_dir and (FLAGS.rgb or FLAGS.flow or FLAGS.features or FLAGS.follow):
-        raise UserError("--dataset_dir found together with feature files or --follow; expected one or the other.")
+    if FLAGS.dataset_dir and (FLAGS.video or FLAGS.rgb or FLAGS.flow or FLAGS.features or FLAGS.follow):
+        raise UserError(
+            "--dataset_dir found together with --video, feature files or --follow; expected one or the other."
+        )
     if FLAGS.dataset_dir:
         predict_dataset(output_dir)
         return
-    run = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
-    config = from_flags(DetectionConfig, base=run.info.detection)
-    if FLAGS.follow:
-        predict_stream(run.scorer, run.info, config, output_dir)
+    if FLAGS.video and (FLAGS.rgb or FLAGS.flow or FLAGS.features):
+        raise UserError("--video found together with feature files; expected one or the other.")
+    for name in ("embed_videos", "clips"):
+        if FLAGS[name].value and not FLAGS.video:
+            raise UserError(f"--{name} needs --video: the video files themselves.")
+    opened = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
+    config = from_flags(DetectionConfig, base=opened.info.detection)
+    if FLAGS.video:
+        (predict_live_video if FLAGS.follow else predict_videos)(opened, config, output_dir)
     else:
-        predict_files(run.scorer, run.info, config, output_dir, run.source)
+        (predict_stream if FLAGS.follow else predict_files)(opened, config, output_dir)
 
 
-def predict_files(scorer: Scorer, run: RunInfo, config: DetectionConfig, output_dir: Path, checkpoint: str) -> None:
-    """Scores the files, writes detections and pictures."""
+def _known() -> Annotated:
+    """What --annotations says of the videos."""
+    return read_annotated(FLAGS.annotations) if FLAGS.annotations else Annotated()
+
+
+def predict_files(opened: OpenedRun, config: DetectionConfig, output_dir: Path) -> None:
+    """Scores feature files, writes detections and pictures."""
+    run = opened.info
     words, videos = describe_and_read(_files(), run.streams, from_flags(FileChoices))
     print(f"features: {words}, {len(videos)} video{'s' * (len(videos) > 1)}", flush=True)
-    known = read_annotated(FLAGS.annotations) if FLAGS.annotations else Annotated()
-    annotated = known.instances
+    known = _known()
     base: TimeBase | dict[str, TimeBase] = _time_base(run)
     if _is_rescaled(run):
         durations_s = {**known.duration_s, **stated_durations(FLAGS.duration_s, list(videos))}
         base = rescaled_time_bases({video_id: len(rows) for video_id, rows in videos.items()}, durations_s)
     elif FLAGS.duration_s:
         raise UserError("--duration_s found without --rescaled_rows; expected it for rows that span their video.")
-    scores = score_features(scorer, videos, run.classes, base)
-    detections = detect_videos(scores, config)
-    save_detections(output_dir / "detections.json", detections, run.classes)
+    _write(opened, config, output_dir, score_features(opened.scorer, videos, run.classes, base), known, {}, ())
+
+
+def predict_videos(opened: OpenedRun, config: DetectionConfig, output_dir: Path) -> None:
+    """Extracts the features of video files, scores them, writes detections, pictures, and the page with the videos."""
+    run = opened.info
+    _require_rate(run, "--video")
+    known = _known()
+    videos = find_videos(FLAGS.video)
+    networks = _networks(run)
+    features = extract_features(videos, networks, _features_dir(output_dir))
+    if features.rows:
+        scores = score_features(opened.scorer, features.rows, run.classes, _time_base(run))
+        _write(opened, config, output_dir, scores, known, videos, features.notes)
+    features.raise_if_failed()
+
+
+def _networks(run: RunInfo) -> RunNetworks:
+    """The networks that extract the run's streams; prints which they are."""
+    networks = open_networks(run, _time_base(run), from_flags(VideoChoices), FLAGS.missing_stream)
+    print("\n".join(networks.words), flush=True)
+    return networks
+
+
+def _features_dir(output_dir: Path) -> Path:
+    return Path(FLAGS.features_dir) if FLAGS.features_dir else output_dir / "features"
+
+
+def _write(
+    opened: OpenedRun,
+    config: DetectionConfig,
+    output_dir: Path,
+    scores: RawScores,
+    known: Annotated,
+    films: Mapping[str, Path],
+    notes: Sequence[str],
+) -> None:
+    """Writes all that the flags ask for."""
     if doubt := rejected_best_classes(scores, config):
         print(f"Note: {doubt}")
-    source = CurveSource(scores, config)
-    for video, video_id in enumerate(scores.video_ids):
-        draw_video(output_dir / f"{video_id}.png", source, video, detections, annotated.get(video_id))
-        best = [i for i in (-detections.score).argsort(kind="stable") if detections.video[i] == video]
-        print(f"\n{video_id}: {counted(len(best), 'detection')} in {scores.duration_s[video]:.1f} s")
-        for i in best[:5]:
-            print(
-                f"  {run.classes[detections.label[i]]:24s} {detections.start_s[i]:8.2f} s to "
-                f"{detections.end_s[i]:8.2f} s   score {detections.score[i]:.3f}"
-            )
-    if FLAGS.report:
-        durations_s = dict(zip(scores.video_ids, scores.duration_s.tolist()))
-        report = ReportInput(
-            title=f"Predictions of {Path(FLAGS.run_dir).name}, trained on {run.dataset}",
-            classes=run.classes,
-            detections=detections,
-            annotated=annotated_videos(annotated, run.classes, durations_s, dataset=scores.dataset),
-            scores=scores,
-            config=config,
-            facts=facts_of({"source": checkpoint, "detection": vars(config), "versions": versions()}),
-        )
-        write_report(output_dir / "report.html", report)
-    page = ", report.html" if FLAGS.report else ""
-    print(f"\nWritten to {output_dir}: detections.json{page} and one timeline picture per video")
+    predicted = Predicted(
+        title=f"Predictions of {Path(FLAGS.run_dir).name}, trained on {opened.info.dataset}",
+        scores=scores,
+        config=config,
+        instances=known.instances,
+        films=films,
+        facts={"source": opened.source},
+        notes=tuple(notes),
+    )
+    clips = 0 if not FLAGS.clips else FLAGS.max_clips or -1
+    write_predictions(output_dir, predicted, Wanted(FLAGS.report or bool(films), FLAGS.embed_videos, clips))
 
 
 if __name__ == "__main__":

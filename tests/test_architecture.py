@@ -30,9 +30,10 @@ ROOMS = {
 }  # fmt: skip
 COMMANDS = {
     "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.predict_beam", "tc3net.export",
-    "tc3net.demo", "tc3net.ablate", "tc3net.compare_methods", "tc3net.refine", "tc3net.report.__main__",
-    "tc3net.serving.client",
+    "tc3net.demo", "tc3net.demo_video", "tc3net.ablate", "tc3net.compare_methods", "tc3net.refine",
+    "tc3net.report.__main__", "tc3net.serving.client",
     "data_prep.beam", "data_prep.convert", "data_prep.extract", "data_prep.inspect", "data_prep.synthetic",
+    "data_prep.synthetic_videos",
     "data_prep.to_json", "data_prep.weights",
 }  # fmt: skip
 # What data preparation shares with training: the record format, the JSON of annotations, time, files, errors,
@@ -175,6 +176,9 @@ def test_no_test_imports_another_test() -> None:
 TAKES_RAW_FEATURES = {"tc3net.prediction.feature_files", "tc3net.serving.features"}
 # What these import, and what that may import in turn: nothing that reads annotations, or needs TensorFlow.
 READS_RAW_FEATURES = ("data_prep.features", "data_prep.pickles")
+# Where a user hands videos to tc3net: their features are extracted as data preparation does it.
+TAKES_VIDEOS = {f"tc3net.prediction.video_{name}" for name in ("networks", "features", "follow", "copies")}
+EXTRACTS = ("data_prep.extraction", "data_prep.features")
 
 
 def in_packages(name: str, packages: tuple[str, ...]) -> bool:
@@ -184,13 +188,14 @@ def in_packages(name: str, packages: tuple[str, ...]) -> bool:
 TIME_AND_STREAMS = ("tc3net.data.timebase", "tc3net.data.streams")
 
 
-def test_tc3net_knows_nothing_of_data_prep_but_how_raw_features_are_read() -> None:
+def test_tc3net_knows_nothing_of_data_prep_but_how_features_are_read_and_extracted() -> None:
     wrong = [
         f"{name} imports {target}"
         for name in SOURCES
         for target in imports(name)
         if name.startswith("tc3net") and target.startswith("data_prep")
-        if name not in TAKES_RAW_FEATURES or not in_packages(target, READS_RAW_FEATURES[:1])
+        if not in_packages(target, EXTRACTS if name in TAKES_VIDEOS else READS_RAW_FEATURES[:1])
+        or name not in TAKES_RAW_FEATURES | TAKES_VIDEOS
     ]
     assert not wrong
     wrong = [

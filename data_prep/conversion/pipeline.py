@@ -22,6 +22,7 @@ from data_prep.conversion.plan import make_plan
 from data_prep.conversion.shards import CHECKED, examine, plan_shards, write_shards
 from data_prep.conversion.summary import closing_summary, first_problems
 from data_prep.conversion.workers import LocalWorkers, Workers
+from data_prep.inputs.extraction_notes import common_extraction
 from data_prep.inputs.options import InputOptions, Inputs, open_inputs
 from data_prep.output.folders import existing_marker, require_only, sync
 from data_prep.output.staging import Staging, resumable_folder
@@ -29,7 +30,7 @@ from data_prep.simulation.simulator import SIMULATED_MARKER
 from tc3net import __version__
 from tc3net.common.errors import UserError
 from tc3net.common.names import counted
-from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, RESCALED_ROWS, Manifest, save_manifest
+from tc3net.data.schema import EXTRACTION, FEATURE_DTYPES, MANIFEST_NAME, RESCALED_ROWS, Manifest, save_manifest
 
 
 @dataclass(frozen=True)
@@ -244,6 +245,10 @@ def _left_out(options: ConvertOptions, findings: Findings) -> dict[str, str]:
 
 def _source(options: ConvertOptions, inputs: Inputs, findings: Findings) -> dict[str, Any]:
     features = Path(options.inputs.features).resolve()
+    with_features = frozenset(inputs.reader.video_ids())
+    extraction = common_extraction(
+        features, [v.video_id for v in inputs.annotations.videos if v.video_id in with_features]
+    )
     return {
         "annotations": str(options.inputs.annotations),
         "features": str(options.inputs.features),
@@ -256,6 +261,8 @@ def _source(options: ConvertOptions, inputs: Inputs, findings: Findings) -> dict
         "keep_late_instances": options.keep_late_instances,
         # The time base of such videos is their own: new videos need their durations too.
         **({RESCALED_ROWS: True} if options.inputs.rescaled_rows else {}),
+        # So that videos can be given to the model as they are: they are extracted in the same way.
+        **({EXTRACTION: extraction} if extraction else {}),
         "findings": dict(Counter(problem.rule for problem in findings.problems)),
         "fingerprint": _fingerprint(options),
     }

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from data_prep.extraction.decoding import Resizer, VideoFile
+from data_prep.extraction.decoding import FrameSource, Resizer
 from data_prep.extraction.flow import FlowPool
 from data_prep.extraction.sampling import Sampling, crops, resample, scaled, segments
 
@@ -55,12 +55,12 @@ class Stopwatch:
 
 
 def segment_clips(
-    video: VideoFile, sampling: Sampling, streams: Iterable[str], pool: FlowPool | None, first: int, watch: Stopwatch
+    video: FrameSource, sampling: Sampling, streams: Iterable[str], pool: FlowPool | None, first: int, watch: Stopwatch
 ) -> Iterator[Clips]:
     """Yields the clips of each segment: stream -> [crops, frames, size, size, channels], float32.
 
     Args:
-        video: the open file.
+        video: the open file or stream.
         sampling: what the networks want.
         streams: rgb, flow or both.
         pool: for flow.
@@ -71,7 +71,7 @@ def segment_clips(
         UserError: see `VideoFile.frames`, `FlowPool.with_flows`.
     """
     streams = list(streams)
-    resize = Resizer(sampling.short_side)
+    resize = Resizer(sampling.short_side, video.pixel_aspect)
     sampled = resample(watch.timed("decoding", video.frames()), sampling.fps)
     images = (_resized(frame, resize, watch) for frame in islice(sampled, first * sampling.stride_frames, None))
     if pool is None or "flow" not in streams:

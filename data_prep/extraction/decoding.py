@@ -11,8 +11,9 @@ import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from tc3net.common.errors import UserError
 _SLACK_S = Fraction(1, 2)
 # A longer hole between two frames would be filled with repetitions; it means damaged time stamps.
 MAX_HOLE_S = 600
+# Time stamps that jump back by more begin anew (an encoder that was restarted); by less, frames are out of order.
+_MAX_BACK_S = 10
+_MOST_STRETCHED = 10  # sides of a pixel, one over the other; more is damage
 
 
 @dataclass
@@ -32,6 +36,7 @@ class Decoded:
     Attributes:
         frames: frames that the decoder gave.
         damaged: packets that it refused, and frames that it marked as damaged.
+        interlaced: frames of two half pictures from different times; they are taken as they are.
         duration_s: end of the last frame, in seconds from the first frame's start.
         announced_s: duration that the file announces; None where it does not.
         ended_early: the message of FFmpeg with which reading ended before the end of the file, or None.
@@ -39,6 +44,7 @@ class Decoded:
 
     frames: int = 0
     damaged: int = 0
+    interlaced: int = 0
     duration_s: Fraction = Fraction(0)
     announced_s: float | None = None
     ended_early: str | None = None
@@ -48,6 +54,17 @@ class Decoded:
         """Whether nothing was damaged or missing."""
         missing = self.announced_s is not None and self.duration_s + _SLACK_S < self.announced_s
         return not (self.damaged or self.ended_early or missing)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For side files."""
+        return {
+            "frames": self.frames,
+            "damaged": self.damaged,
+            "interlaced": self.interlaced,
+            "announced_s": self.announced_s,
+            "ended_early": self.ended_early,
+            "is_whole": self.is_whole,
+        }
 
     def describe(self) -> str:
         """What was decoded of what was announced, in words."""
@@ -79,28 +96,50 @@ def decoder_version() -> str:
     return f"PyAV {av.__version__}, libavcodec {'.'.join(map(str, library))}"
 
 
+class FrameSource(Protocol):
+    """What features are extracted from: a file, a stream, a camera. See `VideoFile`."""
+
+    decoded: Decoded
+    pixel_aspect: Fraction
+    timed_out: bool
+
+    def __enter__(self) -> FrameSource: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def frames(self) -> Iterator[Timed]:
+        """Frames with their times, in seconds from the start of the first one."""
+
+
 class VideoFile:
-    """An open video file; a context manager.
+    """An open video file or stream; a context manager.
 
     Args:
-        path: the file.
+        path: the file, or the address of a stream.
+        source: where its bytes come from, if not from there: an object with `read(n)`, which gives b"" at the end.
+        timeout_s: how long a stream may keep silent; None for ever.
 
     Attributes:
         decoded: what has been decoded so far.
+        pixel_aspect: width of a pixel over its height.
+        timed_out: whether reading ended because a stream kept silent.
 
     Raises:
-        UserError: it cannot be opened, or has no video stream.
+        UserError: it cannot be opened, has no video stream, or pixels that cannot be.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._av, self._path = import_av(), Path(path)
+    def __init__(self, path: str | Path, source: Any = None, timeout_s: float | None = None) -> None:
+        self._av, self._path, self.timed_out = import_av(), path, False
+        self._expected = "a complete file of a container that FFmpeg reads. Fetch the file again"
+        if source is not None or timeout_s is not None:
+            self._expected = (
+                "one that can be read before it is complete: MPEG-TS, Matroska, FLV, or MP4 in fragments (an MP4 file "
+                "has its index at the end). Write such a one, or wait and leave out --follow"
+            )
         try:
-            self._container = self._av.open(str(path))
+            self._container = self._av.open(str(path) if source is None else source, timeout=timeout_s)
         except (self._av.FFmpegError, OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: cannot be opened as a video ({error}); expected a complete file of a container that FFmpeg "
-                "reads. Fetch the file again."
-            ) from None
+            raise UserError(f"{path}: cannot be opened as a video ({error}); expected {self._expected}.") from None
         if not self._container.streams.video:
             self._container.close()
             raise UserError(
@@ -108,7 +147,24 @@ class VideoFile:
             )
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
+        self.pixel_aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+        if not Fraction(1, _MOST_STRETCHED) <= self.pixel_aspect <= _MOST_STRETCHED:
+            self._container.close()
+            raise UserError(
+                f"{path}: pixels {self.pixel_aspect} times as wide as high; expected at most {_MOST_STRETCHED} times. "
+                "Correct it (ffmpeg -i IN -c copy -aspect 16:9 OUT)."
+            )
         self.decoded = Decoded(announced_s=self._announced())
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec, such as `h264`."""
+        return str(self._stream.codec_context.codec.canonical_name)
+
+    @property
+    def pixel_format(self) -> str | None:
+        """FFmpeg's name, such as `yuv420p`."""
+        return self._stream.codec_context.pix_fmt
 
     def __enter__(self) -> VideoFile:
         return self
@@ -137,6 +193,8 @@ class VideoFile:
             else:
                 stamp = frame.pts * Fraction(base)
                 origin = stamp - end if origin is None else origin
+                if end - (stamp - origin) > _MAX_BACK_S:
+                    origin = stamp - end
                 start = stamp - origin
             if start - end > MAX_HOLE_S:
                 raise UserError(
@@ -146,11 +204,40 @@ class VideoFile:
             duration = frame.duration * Fraction(base) if frame.duration and base else usual
             end = start + duration
             self.decoded.frames += 1
+            self.decoded.interlaced += bool(frame.interlaced_frame)
             self.decoded.duration_s = max(self.decoded.duration_s, end)
             yield Timed(frame, start, end)
         if not self.decoded.frames:
             why = self.decoded.ended_early or f"{self.decoded.damaged} damaged packets"
-            raise UserError(f"{self._path}: no frame could be decoded ({why}). Fetch the file again.")
+            raise UserError(f"{self._path}: no frame could be decoded ({why}); expected {self._expected}.")
+
+    def frames_near(self, start_s: float) -> Iterator[Timed]:
+        """Frames from a key frame at or before a time on; all of them where the file cannot be searched.
+
+        Args:
+            start_s: seconds from the first frame's start.
+
+        Raises:
+            UserError: see `frames`.
+        """
+        first = next(self._decoded_frames(), None)
+        base = None if first is None else first.time_base or self._stream.time_base
+        if first is None or first.pts is None or base is None:
+            self._container.seek(0)
+            yield from self.frames()
+            return
+        usual = 1 / Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
+        wanted = first.pts + int(Fraction(start_s) / Fraction(base))
+        for place in (wanted, first.pts):
+            self._container.seek(place, stream=self._stream)
+            frames = (frame for frame in self._decoded_frames() if frame.pts is not None)
+            found = next(frames, None)
+            if found is None or (found.pts > wanted and place != first.pts):
+                continue  # searching led too far: from the beginning
+            for frame in chain([found], frames):
+                start = (frame.pts - first.pts) * Fraction(base)
+                yield Timed(frame, start, start + (frame.duration * Fraction(base) if frame.duration else usual))
+            return
 
     def _decoded_frames(self) -> Iterator[Any]:
         packets = self._container.demux(self._stream)
@@ -159,6 +246,7 @@ class VideoFile:
                 packet = next(packets, None)
             except (self._av.FFmpegError, OSError) as error:
                 self.decoded.ended_early = str(error)
+                self.timed_out = isinstance(error, self._av.error.ExitError)
                 packet = None
             if packet is None:
                 break
@@ -176,14 +264,15 @@ class VideoFile:
 
 
 class Resizer:
-    """Turns decoded frames upright, and to one size: the short side as asked, the aspect of the first frame kept.
+    """Turns decoded frames upright, and to one size with square pixels: short side as asked, the first one's aspect.
 
     Args:
         short_side: pixels of the shorter side.
+        pixel_aspect: width of a pixel of the frames over its height.
     """
 
-    def __init__(self, short_side: int) -> None:
-        self._short_side = short_side
+    def __init__(self, short_side: int, pixel_aspect: Fraction = Fraction(1)) -> None:
+        self._short_side, self._pixel_aspect = short_side, pixel_aspect
         self._size: tuple[int, int] | None = None
         self._last: tuple[Any, np.ndarray] | None = None
 
@@ -195,8 +284,9 @@ class Resizer:
 
     def _convert(self, frame: Any) -> np.ndarray:
         if self._size is None:
-            scale = Fraction(self._short_side, min(frame.width, frame.height))
-            self._size = tuple(max(self._short_side, round(side * scale)) for side in (frame.width, frame.height))
+            sides = (frame.width * self._pixel_aspect, frame.height)
+            scale = self._short_side / Fraction(min(sides))
+            self._size = tuple(max(self._short_side, round(side * scale)) for side in sides)
         width, height = self._size
         # FFmpeg's bilinear filter averages where it shrinks.
         small = frame.reformat(width=width, height=height, format="rgb24", interpolation="BILINEAR")

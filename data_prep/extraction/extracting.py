@@ -111,6 +111,29 @@ def check_earlier(output_dir: Path, videos: Mapping[str, Path], settings: Mappin
     return finished
 
 
+def side_note(name: str, extraction: Extraction, decoded: Decoded, sha256: str) -> dict[str, Any]:
+    """What the side file of a finished video says, but for the shapes.
+
+    Args:
+        name: of the video's file.
+        extraction: how it was extracted.
+        decoded: what was decoded.
+        sha256: of the file; an empty text where it is to be extracted again when it is given again.
+    """
+    sampling = extraction.sampling
+    return {
+        "video": name,
+        "fps": sampling.fps,
+        "frames_per_segment": sampling.frames_per_segment,
+        "stride_frames": sampling.stride_frames,
+        "duration_s": float(decoded.duration_s),
+        "decoded": decoded.as_dict(),
+        "decoder": decoder_version(),
+        "settings": extraction.settings(),
+        "video_sha256": sha256,
+    }
+
+
 class Extractor:
     """Extracts the features of videos into a folder.
 
@@ -212,31 +235,14 @@ class Extractor:
                 self._finish(job, part.decoded)
 
     def _finish(self, job: _Job, decoded: Decoded) -> None:
-        sampling = self._extraction.sampling
-        count = job.progress.finish(
-            {
-                "video": job.path.name,
-                "fps": sampling.fps,
-                "frames_per_segment": sampling.frames_per_segment,
-                "stride_frames": sampling.stride_frames,
-                "duration_s": float(decoded.duration_s),
-                "decoded": {
-                    "frames": decoded.frames,
-                    "damaged": decoded.damaged,
-                    "announced_s": decoded.announced_s,
-                    "ended_early": decoded.ended_early,
-                    "is_whole": decoded.is_whole,
-                },
-                "decoder": decoder_version(),
-                "settings": self._settings,
-                "video_sha256": job.sha256,
-            }
-        )
+        count = job.progress.finish(side_note(job.path.name, self._extraction, decoded, job.sha256))
         self._outcome.segments[job.video_id] = count
         words = ""
         if not decoded.is_whole:
             words = self._outcome.incomplete[job.video_id] = decoded.describe()
-        print(f"{job.video_id}: {count} segments" + (f"; INCOMPLETE, decoded: {words}" if words else ""), flush=True)
+        words = f"; INCOMPLETE, decoded: {words}" if words else ""
+        words += f"; {decoded.interlaced} interlaced frames, taken as they are" if decoded.interlaced else ""
+        print(f"{job.video_id}: {count} segments{words}", flush=True)
 
     def _note_failure(self, video_id: str, error: Exception) -> None:
         if not isinstance(error, (UserError, OSError)):

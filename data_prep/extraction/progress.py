@@ -117,12 +117,14 @@ class Progress:
         for stream in self._streams:
             _, width, path = self._stored(stream)
             assert path is not None
-            rows = np.fromfile(path, "<f4").reshape(-1, width).astype(np.float32)
-            with atomic_path(self._output_dir / stream / f"{self._video_id}.npy") as temporary:
-                np.save(temporary, rows)
-                with open(temporary, "rb") as file:
-                    os.fsync(file.fileno())
-            shapes[stream] = list(rows.shape)
+            shapes[stream] = [path.stat().st_size // (4 * width), width]
+            header = {"descr": "<f4", "fortran_order": False, "shape": tuple(shapes[stream])}
+            target = self._output_dir / stream / f"{self._video_id}.npy"
+            with atomic_path(target) as temporary, open(path, "rb") as rows, open(temporary, "wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                shutil.copyfileobj(rows, file)  # in pieces, however long the video is
+                file.flush()
+                os.fsync(file.fileno())
         write_json(side_file(self._output_dir, self._video_id), {**note, "shapes": shapes})
         return next(iter(shapes.values()))[0]
 

@@ -10,11 +10,12 @@ from tc3net.common.errors import UserError
 from tc3net.data.parts import Part
 
 
-def list_videos(place: str | Path) -> dict[str, Path]:
+def list_videos(place: str | Path, flag: str = "--videos") -> dict[str, Path]:
     """Video id, the name without its ending, -> file; in the order of the ids.
 
     Args:
         place: a video file of whatever ending, or a folder with videos, also in sub-folders.
+        flag: where the user named it.
 
     Raises:
         UserError: nothing is there, or two files have the same name.
@@ -23,7 +24,7 @@ def list_videos(place: str | Path) -> dict[str, Path]:
     if place.is_file():
         return {place.stem: place}
     if not place.is_dir():
-        raise UserError(f"{place}: no such file or folder; expected videos. Check --videos.")
+        raise UserError(f"{place}: no such file or folder; expected videos. Check {flag}.")
     found: dict[str, Path] = {}
     hidden = [path for path in place.rglob("*") if path.name.startswith(".")]
     for path in sorted(set(place.rglob("*")) - set(hidden)):
@@ -35,7 +36,7 @@ def list_videos(place: str | Path) -> dict[str, Path]:
         endings = sorted({path.suffix for path in place.rglob("*") if path.is_file()})
         raise UserError(
             f"{place}: no videos there (endings: {', '.join(endings) or 'no files'}); expected .mp4, .mkv, .avi and "
-            "the like. Check --videos."
+            f"the like. Check {flag}."
         )
     return dict(sorted(found.items()))
 

@@ -23,6 +23,7 @@ SCHEMA_VERSION = 2
 _READABLE_VERSIONS = (1, 2)  # 1 had always rgb and flow of one size, `feature_dim`
 MANIFEST_NAME = "dataset.json"
 FEATURE_DTYPES = ("float32", "float16")
+EXTRACTION = "extraction"  # in the manifest's source: the settings of `data_prep.extract`, where all videos share them
 RESCALED_ROWS = "rescaled_rows"  # in the manifest's source, where rows span their video: `timebase.spanning`
 
 
@@ -242,6 +243,11 @@ class Manifest:
     def rescaled_rows(self) -> bool:
         """Whether the rows of every video span it, so that no time base holds for all of them."""
         return bool(self.source.get(RESCALED_ROWS))
+
+    @property
+    def extraction(self) -> dict[str, Any]:
+        """How the features were extracted from video files: networks, sampling, flow; empty where that is not known."""
+        return dict(self.source.get(EXTRACTION) or {})
 
     @property
     def title(self) -> str:

@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     if FLAGS.embed_videos and not FLAGS.videos:
         raise UserError("--embed_videos needs --videos=FOLDER.")
     path = Path(FLAGS.output or evaluation_folder(argv[1]) / "report.html")
-    files = VideoFiles(Path(FLAGS.videos), FLAGS.embed_videos) if FLAGS.videos else None
+    files = VideoFiles.in_folder(Path(FLAGS.videos), FLAGS.embed_videos) if FLAGS.videos else None
     write_report(path, load_input(argv[1]), files, FLAGS.classes_per_video)
     print(f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -21,12 +21,29 @@ class VideoFiles:
     """Where the video files are.
 
     Attributes:
-        folder: holds files named after the video, as `video_test_0000004.mp4`.
+        files: of the videos that have one, by id.
         embed: whether their bytes go into the page; else it links to them, by a path relative to the page.
+        where: where the files were looked for, for messages.
     """
 
-    folder: Path
+    files: Mapping[str, Path]
     embed: bool = False
+    where: str = "the videos"
+
+    @classmethod
+    def in_folder(cls, folder: Path, embed: bool = False) -> VideoFiles:
+        """The files in a folder, which are named after the video, as `video_test_0000004.mp4`.
+
+        Raises:
+            UserError: no such folder.
+        """
+        if not folder.is_dir():
+            raise UserError(f"--videos={folder}: no such folder.")
+        files: dict[str, Path] = {}
+        for file in sorted(folder.iterdir()):
+            if file.suffix.lower() in _TYPES and file.is_file():
+                files.setdefault(file.stem, file)
+        return cls(files, embed, f"--videos={folder}")
 
     def urls(self, video_ids: Sequence[str], page: Path) -> dict[str, str]:
         """Address of each video's file, for those that have one.
@@ -36,18 +53,12 @@ class VideoFiles:
             page: the page that will link to them.
 
         Raises:
-            UserError: no such folder, not one file of these videos, or too much to embed.
+            UserError: not one file of these videos, or too much to embed.
         """
-        if not self.folder.is_dir():
-            raise UserError(f"--videos={self.folder}: no such folder.")
-        files: dict[str, Path] = {}
-        for file in sorted(self.folder.iterdir()):
-            if file.suffix.lower() in _TYPES and file.is_file():
-                files.setdefault(file.stem, file)
-        mine = {video_id: files[video_id] for video_id in video_ids if video_id in files}
+        mine = {video_id: self.files[video_id] for video_id in video_ids if video_id in self.files}
         if not mine:
             raise UserError(
-                f"--videos={self.folder}: no file of these videos found; expected names such as {video_ids[0]}.mp4 "
+                f"{self.where}: no file of these videos found; expected names such as {video_ids[0]}.mp4 "
                 f"(or {', '.join(list(_TYPES)[1:])})."
             )
         if not self.embed:
@@ -59,8 +70,8 @@ class VideoFiles:
         size_mb = sum(file.stat().st_size for file in mine.values()) / 1e6
         if size_mb > MOST_EMBEDDED_MB:
             raise UserError(
-                f"--embed_videos: the {len(mine)} files of {self.folder} are {size_mb:.0f} MB; a page with more than "
-                f"{MOST_EMBEDDED_MB} MB opens slowly or not at all. Link to them, or give a folder with fewer."
+                f"--embed_videos: the {len(mine)} files of {self.where} are {size_mb:.0f} MB; a page with more than "
+                f"{MOST_EMBEDDED_MB} MB opens slowly or not at all. Link to them, or give fewer."
             )
         return {
             video_id: f"data:{_TYPES[file.suffix.lower()]};base64,{base64.b64encode(file.read_bytes()).decode()}"

@@ -102,6 +102,7 @@ class RunInfo:
         extensions: modules of the user's that the run needs.
         heads: choices of the network's heads, by name.
         rescaled_rows: whether the rows of every training video spanned it, so that `time_base` is that of one of them.
+        extraction: how `data_prep.extract` made the training features: networks, sampling, flow; empty if not known.
     """
 
     dataset: str
@@ -118,11 +119,12 @@ class RunInfo:
     extensions: tuple[str, ...] = ()
     heads: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     rescaled_rows: bool = False
+    extraction: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; what a run without extensions or rescaled rows has nothing of is left out."""
+        """For JSON; what a run has nothing of, such as extensions or rescaled rows, is left out."""
         found = {**asdict(self), "streams": self.streams.as_dict(), "training": self.training.as_dict()}
-        for name in ("extensions", "heads", "rescaled_rows"):
+        for name in ("extensions", "heads", "rescaled_rows", "extraction"):
             if not found[name]:
                 del found[name]
         return found

@@ -141,6 +141,7 @@ class Settings:
             streams=manifest.streams,
             time_base=manifest.time_base,
             rescaled_rows=manifest.rescaled_rows,
+            extraction=manifest.extraction,
             model=self.model,
             detection=self.detection,
             training=choices,

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.extraction.clips import Stopwatch, segment_clips
 from data_prep.extraction.decoding import MAX_HOLE_S, Resizer, VideoFile
 from data_prep.extraction.sampling import Sampling, Timed, crops, resample, scaled, segments
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
 from tests.support.needs import REAL_FILES, REAL_VIDEOS, VIDEO, needs
-from tests.support.video_files import grey_levels, texture, turned_clockwise, write_video
+from tests.support.video_files import grey_levels, stretched, texture, turned_clockwise, write_video
 
 
 def timed(starts, end):
@@ -152,6 +153,35 @@ def test_rotation_odd_sizes_and_narrow_frames(tmp_path):
     odd = write_video(tmp_path / "odd.mkv", [texture(37, 53)] * 2, codec="ffv1")
     with VideoFile(odd) as video:
         assert Resizer(24)(next(video.frames()).frame).shape == (24, 34, 3)  # 53 * 24 / 37 = 34.4
+
+
+@needs(VIDEO)
+def test_pixels_become_square(tmp_path):
+    """48 x 64 pixels, each half as wide again as high, are a picture of 48 x 96."""
+    path = stretched(tmp_path / "wide.mkv", [texture(48, 64)] * 16, 3, 2)
+    with VideoFile(path) as video:
+        assert video.pixel_aspect == Fraction(3, 2)
+        clips = next(segment_clips(video, Sampling(short_side=24, size=24), ["rgb"], None, 0, Stopwatch()))
+    with VideoFile(path) as video:
+        frame = next(video.frames()).frame
+        wide = Resizer(24, video.pixel_aspect)(frame)
+        assert wide.shape == (24, 48, 3)
+        shown = scaled(wide[:, 12:36], Sampling())
+        np.testing.assert_allclose(clips["rgb"][0, 0], shown, atol=0.1)
+        assert Resizer(24, Fraction(1, 2))(frame).shape == (36, 24, 3)  # 32 x 48
+    with pytest.raises(UserError, match="pixels 12 times as wide as high; expected at most 10 times"):
+        VideoFile(stretched(tmp_path / "damaged.mkv", [texture(48, 64)], 12, 1))
+
+
+@needs(VIDEO)
+def test_interlaced_frames_are_counted(tmp_path):
+    frames = [texture(64, 64, number) for number in range(8)]
+    for options, count in (({"flags": "+ildct+ilme"}, 8), ({}, 0)):
+        path = write_video(tmp_path / "a.mkv", frames, codec="mpeg2video", encoder=options)
+        with VideoFile(path) as video:
+            assert len(list(video.frames())) == 8
+            assert (video.decoded.interlaced, video.decoded.is_whole) == (count, True)
+            assert video.decoded.as_dict()["interlaced"] == count
 
 
 @needs(VIDEO)

@@ -312,17 +312,17 @@ def test_folders_without_results_are_refused(tmp_path: Path) -> None:
 def test_video_files_are_linked_or_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "my videos"
     with pytest.raises(UserError, match="no such folder"):
-        VideoFiles(folder).urls(["a"], tmp_path / "r.html")
+        VideoFiles.in_folder(folder).urls(["a"], tmp_path / "r.html")
     folder.mkdir()
     (folder / "notes.txt").write_text("x")
     with pytest.raises(UserError, match=r"no file of these videos found; expected names such as a\.mp4"):
-        VideoFiles(folder).urls(["a"], tmp_path / "r.html")
+        VideoFiles.in_folder(folder).urls(["a"], tmp_path / "r.html")
     (folder / "a.mp4").write_bytes(b"abc")
     (folder / 'x"#?.webm').write_bytes(b"w")
-    urls = VideoFiles(folder).urls(["a", 'x"#?', "absent"], tmp_path / "pages" / "r.html")
+    urls = VideoFiles.in_folder(folder).urls(["a", 'x"#?', "absent"], tmp_path / "pages" / "r.html")
     assert urls == {"a": "../my%20videos/a.mp4", 'x"#?': "../my%20videos/x%22%23%3F.webm"}
-    urls = VideoFiles(folder, embed=True).urls(["a", 'x"#?'], tmp_path / "r.html")
+    urls = VideoFiles.in_folder(folder, embed=True).urls(["a", 'x"#?'], tmp_path / "r.html")
     assert urls == {"a": "data:video/mp4;base64,YWJj", 'x"#?': "data:video/webm;base64,dw=="}
     monkeypatch.setattr(video_files, "MOST_EMBEDDED_MB", 1e-6)
     with pytest.raises(UserError, match="--embed_videos: the 1 files"):
-        VideoFiles(folder, embed=True).urls(["a"], tmp_path / "r.html")
+        VideoFiles.in_folder(folder, embed=True).urls(["a"], tmp_path / "r.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,12 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tc3net.report import VideoFiles, write_report
-from tests.support.needs import BROWSER, CHROMEDRIVER, CHROMIUM, needs
+from tests.support.needs import BROWSER, CHROMEDRIVER, CHROMIUM, VIDEO, needs
 from tests.support.report_cases import HOSTILE, example
+from tests.support.video_files import grey_levels, write_video
 
 pytestmark = needs(BROWSER)
 FLAGS = (
@@ -46,7 +48,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("page")
     (folder / "videos").mkdir()
     (folder / "videos" / "video_0001.mp4").write_bytes(b"not really")
-    write_report(folder / "report.html", example(LENGTHS), VideoFiles(folder / "videos"))
+    write_report(folder / "report.html", example(LENGTHS), VideoFiles.in_folder(folder / "videos"))
     return (folder / "report.html").as_uri()
 
 
@@ -185,6 +187,42 @@ def test_zoom_rows_and_video(browser: Any, page: str) -> None:
     assert len(browser.find_elements(By.CSS_SELECTOR, "#tracks .picked")) == 1
     browser.find_element(By.ID, "next").click()
     assert not browser.find_element(By.ID, "player").is_displayed()
+
+
+@needs(VIDEO)
+@pytest.mark.parametrize("embed", [False, True])
+def test_a_click_plays_that_moment(browser: Any, tmp_path: Path, embed: bool) -> None:
+    """A real video, linked and as data: the time line plays from there, a detection from its start to its end."""
+    film = write_video(tmp_path / "video_0000.mp4", grey_levels(400), codec="libx264")
+    report = example((25, 20))
+    write_report(tmp_path / "r.html", report, VideoFiles({"video_0000": film}, embed))
+    open_page(browser, (tmp_path / "r.html").as_uri())
+
+    def player(what: str) -> Any:
+        return browser.execute_script(f"return document.getElementById('player').{what}")
+
+    WebDriverWait(browser, 30).until(lambda _: player("readyState") >= 1)
+    assert player("duration") == pytest.approx(16, abs=0.1) and player("paused")
+    bar = browser.find_element(By.CSS_SELECTOR, "#tracks .hit, #tracks .miss")
+    start_s, end_s = map(
+        float,
+        re.findall(r"([\d.]+) to ([\d.]+) s", bar.find_element(By.TAG_NAME, "title").get_attribute("textContent"))[0],
+    )
+    bar.click()
+    WebDriverWait(browser, 30).until(lambda _: start_s <= player("currentTime") < end_s + 1)
+    WebDriverWait(browser, 30).until(lambda _: player("paused") and player("currentTime") >= end_s)
+    svg = browser.find_element(By.CSS_SELECTOR, "#tracks svg")
+    middle = 62 + (svg.size["width"] - 70) / 2 - svg.size["width"] / 2
+    webdriver.ActionChains(browser).move_to_element_with_offset(
+        svg, round(middle), 30 - round(svg.size["height"] / 2)
+    ).click().perform()
+    WebDriverWait(browser, 30).until(lambda _: not player("paused") and 7.9 < player("currentTime") < 12)
+    cursor = browser.find_element(By.CSS_SELECTOR, "#tracks .cursor")
+    before = float(cursor.get_attribute("x1"))
+    WebDriverWait(browser, 30).until(
+        lambda _: float(cursor.get_attribute("x1")) > before
+    )  # it moves, and is not drawn anew
+    assert browser.get_log("browser") == []
 
 
 @pytest.mark.parametrize("width", [375, 1280])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +10,12 @@ import numpy as np
 
 
 def write_video(
-    path: Path, frames: Iterable[np.ndarray], fps: int = 25, stamps: Sequence[int] | None = None, codec: str = "mpeg4"
+    path: Path,
+    frames: Iterable[np.ndarray],
+    fps: int = 25,
+    stamps: Sequence[int] | None = None,
+    codec: str = "mpeg4",
+    encoder: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes uint8 frames [H, W, 3]; `stamps` are their times in milliseconds, for rates that vary.
 
@@ -21,7 +26,7 @@ def write_video(
     base = Fraction(1, 1000) if stamps is not None else Fraction(1, fps)
     options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream(codec, rate=1000 if stamps is not None else fps)
+        stream = container.add_stream(codec, rate=1000 if stamps is not None else fps, options=dict(encoder or {}))
         stream.time_base = stream.codec_context.time_base = base
         stream.pix_fmt = "yuv444p" if codec == "ffv1" else "yuv420p"
         for number, image in enumerate(frames):
@@ -59,4 +64,22 @@ def turned_clockwise(path: Path) -> Path:
     turn = [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30]
     content[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in turn)
     path.write_bytes(content)
+    return path
+
+
+def stretched(path: Path, frames: Iterable[np.ndarray], width: int, height: int) -> Path:
+    """A video whose pixels are width : height, as those of DVDs are not square."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(width, height)
+        for number, image in enumerate(frames):
+            if number == 0:
+                stream.height, stream.width = image.shape[:2]
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
     return path

@@ -8,8 +8,8 @@
   const scored = data.tious.length > 0;
   const MISSED = data.types.length; // position in `errors`, after the types of detections
   const FEW = 6, MOST_ROWS = 200;
-  const state = { video: null, classId: -1, tiou: data.tiou, from: 0, to: 1, picked: null, time: null };
-  let shown = [], printing = false;
+  const state = { video: null, classId: -1, tiou: data.tiou, from: 0, to: 1, picked: null, time: null, until: null };
+  let shown = [], printing = false, moves = []; // `moves`: of the cursors that are drawn
 
   const number = (value, digits = 2) => (value === null ? "unknown" : value.toFixed(digits));
   const sum = (values) => values.reduce((a, b) => a + b, 0);
@@ -110,7 +110,7 @@
   }
 
   function select(video) {
-    if (video !== state.video) Object.assign(state, { video, from: 0, to: 1, picked: null, time: null });
+    if (video !== state.video) Object.assign(state, { video, from: 0, to: 1, picked: null, time: null, until: null });
     history.replaceState(null, "", address());
     markSelected(true);
     drawVideo();
@@ -179,6 +179,7 @@
   function drawTracks() {
     const video = state.video, width = printing ? 720 : Math.max(300, Math.floor(byId("tracks").clientWidth || 640));
     const scores = video.tracks.flatMap((track) => track.score);
+    moves = [];
     const range = [scores.reduce((a, b) => Math.min(a, b), Infinity), scores.reduce((a, b) => Math.max(a, b), -Infinity)];
     byId("tracks").replaceChildren(...visibleTracks(video).map((track) => {
       const box = element("div", { class: "track" });
@@ -214,7 +215,7 @@
       const rect = bar(inside, kindClass(letter), a, b, lane, 20, title);
       rect.setAttribute("fill-opacity", (0.35 + 0.65 * certainty).toFixed(3));
       if (state.picked && state.picked[0] === track && state.picked[1] === place) rect.classList.add("picked");
-      rect.addEventListener("click", () => pick(track, place));
+      rect.addEventListener("click", (event) => { event.stopPropagation(); pick(track, place); play(track.start[place], track.end[place]); });
       if (MARKS[letter] && b - a > 8 + 6 * MARKS[letter].length) shape(inside, "text", { x: (a + b) / 2, y: lane + 14, "text-anchor": "middle", "pointer-events": "none" }, MARKS[letter]);
     });
     (track.instances || []).forEach(([start, end], place) => {
@@ -225,10 +226,13 @@
     if (track.instances) shape(svg, "text", { x: left - 6, y: truth + 12, "text-anchor": "end" }, "truth");
     shape(svg, "line", { class: "grid", x1: left, x2: right, y1: axis, y2: axis });
     for (const tick of ticks) shape(svg, "text", { x: x(tick), y: axis + 13, "text-anchor": x(tick) < left + 14 ? "start" : x(tick) > right - 14 ? "end" : "middle" }, `${Number(tick.toFixed(2))}${tick === ticks[ticks.length - 1] ? " s" : ""}`);
-    if (state.time !== null) shape(inside, "line", { class: "cursor", x1: x(state.time), x2: x(state.time), y1: top, y2: axis });
+    if (state.time !== null) {
+      const cursor = shape(inside, "line", { class: "cursor", x1: x(state.time), x2: x(state.time), y1: top, y2: axis });
+      moves.push((seconds) => { cursor.setAttribute("x1", x(seconds)); cursor.setAttribute("x2", x(seconds)); });
+    }
     svg.addEventListener("click", (event) => {
       const frame = svg.getBoundingClientRect(), at = ((event.clientX - frame.left) / frame.width) * width;
-      if (at >= left && at <= right) seek(t0 + ((at - left) / (right - left)) * (t1 - t0));
+      if (at >= left && at <= right) play(t0 + ((at - left) / (right - left)) * (t1 - t0));
     });
     return svg;
   }
@@ -284,7 +288,7 @@
     table.firstChild.append(head);
     for (const [track, place] of cut) {
       const row = element("tr"), cell = element("td"), button = element("button", { type: "button" }, "show");
-      button.addEventListener("click", () => { zoomTo(track.start[place], track.end[place]); pick(track, place); seek(track.start[place]); });
+      button.addEventListener("click", () => { zoomTo(track.start[place], track.end[place]); pick(track, place); play(track.start[place], track.end[place]); });
       cell.append(button);
       row.append(element("th", { scope: "row" }, data.classes[track.class]));
       for (const value of [track.start[place], track.end[place], track.score[place]]) row.append(element("td", {}, String(value)));
@@ -300,11 +304,25 @@
     byId("picked").textContent = `${data.classes[track.class]}: ${track.start[place]} to ${track.end[place]} s, score ${track.score[place]}` + (track.types ? `, ${kindName(kindOf(track, place))} at tIoU ${data.tious[state.tiou]}` : "");
     drawTracks();
   }
-  function seek(seconds) {
-    state.time = Math.max(0, seconds);
+  // Marks a moment, and plays it where there is a video; a detection to its end.
+  function play(seconds, until = null) {
+    Object.assign(state, { time: Math.max(0, seconds), until });
     const player = byId("player");
-    if (!player.hidden) player.currentTime = state.time;
+    if (!player.hidden) {
+      player.currentTime = state.time;
+      player.play().catch(() => {}); // a browser may refuse; the video then stands at that moment
+    }
     drawTracks();
+  }
+  function whilePlaying() {
+    const player = byId("player");
+    state.time = player.currentTime;
+    if (state.until !== null && state.time >= state.until) {
+      if (state.time < state.until + 1) player.pause(); // not where somebody has moved on by hand
+      state.until = null;
+    }
+    // Not drawn anew: a click that begins on a bar and ends on its successor is none.
+    if (moves.length) moves.forEach((move) => move(state.time)); else drawTracks();
   }
 
   // ---- the time axis
@@ -384,7 +402,7 @@
     byId("left").addEventListener("click", () => pan(-0.5));
     byId("right").addEventListener("click", () => pan(0.5));
     byId("all-tracks").addEventListener("change", drawVideo);
-    byId("player").addEventListener("timeupdate", () => { state.time = byId("player").currentTime; drawTracks(); });
+    byId("player").addEventListener("timeupdate", whilePlaying);
     document.addEventListener("keydown", keys);
     let waiting = 0;
     window.addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => state.video && drawTracks(), 100); });
