@@ -24,6 +24,7 @@ from tc3net.experiments.tuning import Objective, Trial, open_axes, search
 from tc3net.experiments.tuning_results import FLAGFILE, SearchFacts, write_tuning
 from tc3net.experiments.tuning_videos import held_out_videos
 from tc3net.inference.raw_scores import RawScores
+from tc3net.refinement.rounds import last_round
 from tc3net.results.assessment import Assessment, assess_scored
 from tc3net.results.sources import from_scores
 from tc3net.runs.folder import CheckpointChoice
@@ -88,18 +89,20 @@ class MethodRuns:
     def __init__(self, contest: Contest, say: Callable[[str], None]) -> None:
         self.contest, self._say = contest, say
 
-    def _train(self, run_dir: Path, method: Method, flags: Sequence[str], first_run: Path | None) -> None:
-        """Trains, unless the run is finished already; `tc3net.train` and `tc3net.refine` see to that."""
+    def _train(self, run_dir: Path, method: Method, flags: Sequence[str], first_run: Path | None) -> Path:
+        """Trains what is not finished yet; returns the run's folder, of a second stage that of its last round."""
         contest = self.contest
         data = [f"--dataset_dir={contest.dataset_dir}", f"--train_subset={contest.train_subset}"]
         log = contest.folder / "logs" / f"{run_dir.parent.name}-{run_dir.name}.log"
         arguments = [f"--flagfile={method.flagfile}", *data, "--test_subset=", *contest.common_flags, *flags]
         if method.first is None:
             train_run(run_dir, arguments, log)
-        else:
-            rule = self.choose(method.first).detection
-            written = [f"--{name}={value}" for name, value in asdict(rule).items()]
-            train_run(run_dir, [*arguments, *written, f"--first_run={first_run}"], log, "tc3net.refine")
+            return run_dir
+        rule = self.choose(method.first).detection
+        written = [f"--{name}={value}" for name, value in asdict(rule).items()]
+        before = [f"--flagfile={method.first.flagfile}", *arguments]
+        train_run(run_dir, [*before, *written, f"--first_run={first_run}"], log, "tc3net.refine")
+        return last_round(run_dir)
 
     def _held_out_run(self, method: Method, number: int) -> Path:
         return self.contest.folder / "held_out" / f"{method.name}-{number}"
@@ -117,8 +120,7 @@ class MethodRuns:
             run_dir = self._held_out_run(method, number)
             first = self._held_out_run(method.first, number) if method.first else None
             flags = [*alternative.split(), f"--holdout_fraction={contest.holdout_fraction}", "--seed=0"]
-            self._train(run_dir, method, flags, first)
-            trial, trials, scores = self._search(run_dir)
+            trial, trials, scores = self._search(self._train(run_dir, method, flags, first))
             held_out[alternative] = trial.value
             said = f"{method.name}, held out, {alternative or 'its own settings'}: {100 * trial.value:.1f} %"
             self._say(f"{said} after {len(trials)} detection settings")
@@ -183,8 +185,7 @@ class MethodRuns:
             flags = [*self.choose(method.first).alternative.split(), f"--seed={seed}"]
             self._train(self.run_dir(method.first, seed), method.first, flags, None)
         flags = [*chosen.alternative.split(), f"--seed={seed}"]
-        self._train(self.run_dir(method, seed), method, flags, first)
-        run = open_run(str(self.run_dir(method, seed)), contest.choice)
+        run = open_run(str(self._train(self.run_dir(method, seed), method, flags, first)), contest.choice)
         split = run.open_split(contest.dataset_dir, contest.test_subset)
         scores = run.score(split, keep_streams=True)
         rules = {OWN: run.info.detection, COMMON: self._common_rule(scores), TUNED: chosen.detection}

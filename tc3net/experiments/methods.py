@@ -1,7 +1,7 @@
 """What `tc3net.compare_methods` compares: methods by name, each a flagfile, with or without a second stage.
 
 A method is `configs/methods/NAME.cfg`, or the path of a flagfile; its first line says what it is called. `NAME+refine`
-is the same followed by the second stage of `configs/methods/refine.cfg` (docs/refinement.md), and `NAME+refine:FILE`
+is the same followed by the second stage of `configs/refine.cfg` (docs/refinement.md), and `NAME+refine:FILE`
 by that of another flagfile.
 """
 
@@ -14,7 +14,7 @@ from tc3net.common.errors import UserError
 
 METHODS = Path(__file__).resolve().parents[2] / "configs" / "methods"
 STAGE = "+refine"
-SECOND_STAGE = "refine"  # the flagfile of the second stage, no method of its own
+SECOND_STAGE = METHODS.parent / "refine.cfg"
 
 # mAP@0.5 and average of 0.1:0.7 on THUMOS14 in the methods' own publications, with real I3D features; None: not given.
 PUBLISHED: dict[str, tuple[float | None, float | None]] = {
@@ -55,7 +55,7 @@ class Method:
 
 def known_methods() -> list[str]:
     """Names of the flagfiles that come along."""
-    return sorted(path.stem for path in METHODS.glob("*.cfg") if path.stem != SECOND_STAGE)
+    return sorted(path.stem for path in METHODS.glob("*.cfg"))
 
 
 def find_method(name: str) -> Method:
@@ -74,9 +74,10 @@ def find_method(name: str) -> Method:
     method = find_method(first)
     if second and not second.startswith(":"):
         raise UserError(f"--methods={name}: expected NAME{STAGE}, or NAME{STAGE}:FLAGFILE.")
-    flagfile = _flagfile(second[1:] or SECOND_STAGE, name)
-    own = "" if flagfile.stem == SECOND_STAGE else f"-{flagfile.stem}"
-    return Method(f"{method.name}{STAGE}{own}", f"{method.title}, then {_title(flagfile)}", flagfile, method)
+    if not second:
+        return Method(f"{method.name}{STAGE}", f"{method.title}, second stage", SECOND_STAGE, method)
+    flagfile = _flagfile(second[1:], name)
+    return Method(f"{method.name}{STAGE}-{flagfile.stem}", f"{method.title}, then {_title(flagfile)}", flagfile, method)
 
 
 def find_methods(names: list[str]) -> dict[str, Method]:

@@ -64,6 +64,18 @@ def round_dir(run_dir: str | Path, number: int) -> Path:
     return Path(run_dir) / f"round{number}"
 
 
+def last_round(run_dir: str | Path) -> Path:
+    """Run folder of the last round that was begun.
+
+    Raises:
+        UserError: there is none.
+    """
+    numbers = [int(path.name[5:]) for path in Path(run_dir).glob("round*") if path.name[5:].isdigit()]
+    if not numbers:
+        raise UserError(f"{run_dir}: no rounds in it; expected a folder that `python -m tc3net.refine` wrote.")
+    return round_dir(run_dir, max(numbers))
+
+
 def check_refinement(
     settings: Settings, refinement: Refinement, run_dir: str, dataset_dir: str, videos: Videos
 ) -> None:

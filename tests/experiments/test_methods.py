@@ -39,6 +39,8 @@ def test_a_second_stage_and_a_flagfile_of_ones_own(tmp_path: Path) -> None:
     method = find_method(f"{own}+refine:{stage}")
     assert (method.name, method.title) == ("mine+refine-twice", "My method, then Two rounds")
     assert method.first is not None and method.first.title == "My method" and method.flagfile == stage
+    shipped = find_method("cls+refine")
+    assert (shipped.name, shipped.title) == ("cls+refine", "CLS, second stage") and shipped.flagfile.is_file()
 
 
 @pytest.mark.parametrize("names", [[], ["cls", "cls"], ["clss"], ["no/such.cfg"], ["cls+refine!"]])
@@ -61,6 +63,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, dataset_dir: Path) -> list[list[str
     def train_run(run_dir: Path, arguments: list[str], log: Path, command: str = "tc3net.train") -> None:
         calls.append([command, run_dir.name, *arguments])
         given = dict(argument.lstrip("-").split("=", 1) for argument in arguments)
+        run_dir = run_dir / "round2" if command == "tc3net.refine" else run_dir
         manifest = open_split(dataset_dir, "validation").manifest
         seed = int(given["seed"])
         training = TrainingChoices(
@@ -148,6 +151,9 @@ def test_a_second_stage_starts_from_the_first_ones_runs_and_detections(
                                              "cls+refine-stage-1", "cls+refine-stage-seed0"]  # fmt: skip
     assert f"--first_run={runs.run_dir(method.first, 0)}" in refined[1]
     assert f"--threshold_levels={first.detection.threshold_levels}" in refined[1]
+    assert [flag for flag in refined[0] if flag.startswith("--flagfile=")] == [
+        f"--flagfile={METHODS / 'cls.cfg'}", f"--flagfile={tmp_path / 'stage.cfg'}"
+    ]  # fmt: skip
     begun = next(flag for flag in refined[0] if flag.startswith("--first_run="))
     assert begun.startswith(f"--first_run={tmp_path / 'out' / 'held_out'}/cls-")
 
