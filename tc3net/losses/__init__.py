@@ -27,13 +27,13 @@ from tc3net.losses.objective import LOSS, Objective, add_term, make_objective
 from tc3net.losses.term import LossInputs, LossTerm, Term, WeightedTerm
 
 # Terms of other methods; importing them adds them to the table, in this order.
-from tc3net.losses.background import Background, HardSuppressed, Suppressed  # isort: skip
-from tc3net.losses.attention_guides import Guide, Mutual, Sparsity  # isort: skip
-from tc3net.losses.video_level import Pooled  # isort: skip
-from tc3net.losses.evidential import Evidential  # isort: skip
-from tc3net.losses.co_activity import CoActivity  # isort: skip
-from tc3net.losses.feature_magnitude import FeatureMagnitude, UniformBackground  # isort: skip
-from tc3net.losses.snippet_contrast import SnippetContrast  # isort: skip
+from tc3net.losses.other_methods.background import Background, HardSuppressed, Suppressed  # isort: skip
+from tc3net.losses.other_methods.attention_guides import Guide, Mutual, Sparsity  # isort: skip
+from tc3net.losses.other_methods.video_level import Pooled  # isort: skip
+from tc3net.losses.other_methods.evidential import Evidential  # isort: skip
+from tc3net.losses.other_methods.co_activity import CoActivity  # isort: skip
+from tc3net.losses.other_methods.feature_magnitude import FeatureMagnitude, UniformBackground  # isort: skip
+from tc3net.losses.other_methods.snippet_contrast import SnippetContrast  # isort: skip
 
 __all__ = [
     "LOSS",

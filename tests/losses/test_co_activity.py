@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tc3net.common.errors import UserError
 from tc3net.losses import CoActivity, LossInputs
-from tc3net.losses.co_activity import co_activity_loss
+from tc3net.losses.other_methods.co_activity import co_activity_loss
 from tests.support import oracle, term_oracle
 from tests.support.replicas import strategy_of
 from tests.support.term_cases import gradients, ragged, random_videos, value

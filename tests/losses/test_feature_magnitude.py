@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tc3net.common.errors import UserError
 from tc3net.losses import FeatureMagnitude, LossInputs, UniformBackground
-from tc3net.losses.feature_magnitude import by_magnitude, feature_magnitude_loss, uniform_background_loss
+from tc3net.losses.other_methods.feature_magnitude import by_magnitude, feature_magnitude_loss, uniform_background_loss
 from tests.support import oracle, term_oracle
 from tests.support.term_cases import gradients, ragged, random_videos, value
 

@@ -26,7 +26,7 @@ from tc3net.losses import (
     Term,
     make_objective,
 )
-from tc3net.losses.background import suppress
+from tc3net.losses.other_methods.background import suppress
 from tests.support import methods_oracle as oracle
 from tests.support.methods_oracle import TCAMS, Video
 from tests.support.oracle import numerical_gradient, relative_error

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from tc3net.common.errors import UserError
 from tc3net.losses import LossInputs, SnippetContrast
-from tc3net.losses.snippet_contrast import dilated, eroded, info_nce, snippet_contrast_loss, snippets
+from tc3net.losses.other_methods.snippet_contrast import dilated, eroded, info_nce, snippet_contrast_loss, snippets
 from tests.support import oracle, term_oracle
 from tests.support.term_cases import gradients, ragged, random_videos, value
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 import tensorflow as tf
 
 from tc3net.common.config import option
-from tc3net.losses.background import scores_with_background, suppress
 from tc3net.losses.objective import add_term
+from tc3net.losses.other_methods.background import scores_with_background, suppress
 from tc3net.losses.term import LossInputs, Term, WeightedTerm, sum_of
 from tc3net.ops import ragged
 
@@ -35,8 +35,8 @@ def evidential_loss(evidence: tf.Tensor, labels: tf.Tensor) -> Term:
 class Evidential(WeightedTerm):
     """The evidential logarithmic loss of each T-CAM's most attended segments (DELU, Chen et al. 2022; weight 1.3).
 
-    Evidence of a segment is exp(clip(S̃, ±10)) of the C classes, S̃ of `tc3net.losses.background`; of a video the mean
-    over its top ⌊s/9⌋ segments by A, at least one. Read in the authors' code, but for the mean, which is unverified.
+    Evidence of a segment is exp(clip(S̃, ±10)) of the C classes, S̃ of `background`; of a video the mean over its top
+    ⌊s/9⌋ segments by A, at least one. Read in the authors' code, but for the mean, which is unverified.
     """
 
     evidential_weight: float = option(0.0, "Weight of the evidential loss of the most attended segments; 0: off.")

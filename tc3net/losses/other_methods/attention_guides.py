@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
-from tc3net.losses.background import scores_with_background
 from tc3net.losses.objective import add_term
+from tc3net.losses.other_methods.background import scores_with_background
 from tc3net.losses.term import LossInputs, Term, WeightedTerm, sum_of
 from tc3net.ops import ragged
 
