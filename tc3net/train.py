@@ -53,7 +53,7 @@ def own_flags() -> list[flags.Flag]:
     return [
         flag
         for module, module_flags in sorted(FLAGS.flags_by_module_dict().items())
-        if module.startswith("tc3net") or module.endswith(("train.py", "refine.py"))
+        if module.startswith("tc3net") or module.endswith("train.py")
         for flag in module_flags
     ]
 
