@@ -1,5 +1,5 @@
 # make demo          everything end to end on simulated data, 1 to 2 minutes after the installation
-# make demo-video    from video files to detections with the real I3D network, about 5 minutes; VIDEO=match.mp4 adds yours
+# make demo-video    from video files to detections with the real I3D network; VIDEO=match.mp4 looks at yours too
 # make test          all tests; the last lines say what was left out for want of what
 # make test-fast     those that take less than 0.3 s each (tests/slow.txt): for every edit
 # make test-addons   all tests on the stack of tensorflow-addons (Python 3.9 to 3.11)

@@ -39,7 +39,7 @@ from tc3net.prediction.follow import FollowConfig, Found, StreamDetector, follow
 from tc3net.prediction.tasks import Task, merge_tasks, run_task
 from tc3net.prediction.video_features import extract_features, find_videos, read_features
 from tc3net.prediction.video_follow import VideoFollower
-from tc3net.prediction.video_networks import RunNetworks, VideoChoices, open_networks
+from tc3net.prediction.video_networks import TIMES, RunNetworks, VideoChoices, open_networks, time_base_of
 from tc3net.prediction.video_times import Annotated, read_annotated, rescaled_time_bases, stated_durations
 from tc3net.report.predictions import Predicted, Wanted, write_predictions
 from tc3net.results.plausibility import rejected_best_classes
@@ -50,7 +50,6 @@ from tc3net.terminal.command import run_main
 from tc3net.terminal.interruption import Interruptions
 
 FLAGS = flags.FLAGS
-_TIME_BASE = ("fps", "frames_per_segment", "stride_frames")
 
 
 def register_flags() -> None:
@@ -98,12 +97,13 @@ def register_flags() -> None:
 
 def _time_base(run: RunInfo) -> TimeBase:
     """The run's, with what the flags say."""
-    return replace(run.time_base, **{n: getattr(FLAGS, n) for n in _TIME_BASE if getattr(FLAGS, n) is not None})
+    base = time_base_of(run) if FLAGS.video else run.time_base
+    return replace(base, **{n: getattr(FLAGS, n) for n in TIMES if getattr(FLAGS, n) is not None})
 
 
 def _is_rescaled(run: RunInfo) -> bool:
     """Whether rows span their video: as the flag says, or else as in training unless another time base is given."""
-    given = [f"--{name}" for name in _TIME_BASE if getattr(FLAGS, name) is not None]
+    given = [f"--{name}" for name in TIMES if getattr(FLAGS, name) is not None]
     if FLAGS.rescaled_rows and given:
         raise UserError(f"--rescaled_rows and {' and '.join(given)} found; expected one of them. Drop the other.")
     return bool(FLAGS.rescaled_rows) if FLAGS.rescaled_rows is not None else run.rescaled_rows and not given

@@ -116,7 +116,8 @@ class VideoFile:
 
     Args:
         path: the file, or the address of a stream.
-        source: where its bytes come from, if not from there: an object with `read(n)`, which gives b"" at the end.
+        source: where its bytes come from, if not from there: an object with `read(n)`, which gives b"" at the end,
+            and `close()`.
         timeout_s: how long a stream may keep silent; None for ever.
 
     Attributes:
@@ -129,7 +130,7 @@ class VideoFile:
     """
 
     def __init__(self, path: str | Path, source: Any = None, timeout_s: float | None = None) -> None:
-        self._av, self._path, self.timed_out = import_av(), path, False
+        self._av, self._path, self._source, self.timed_out = import_av(), path, source, False
         self._expected = "a complete file of a container that FFmpeg reads. Fetch the file again"
         if source is not None or timeout_s is not None:
             self._expected = (
@@ -171,6 +172,8 @@ class VideoFile:
 
     def __exit__(self, *_: object) -> None:
         self._container.close()
+        if self._source is not None:
+            self._source.close()
 
     def _announced(self) -> float | None:
         if self._stream.duration:

@@ -24,6 +24,7 @@ from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
 from tc3net.runs.description import RunInfo
 
+TIMES = ("fps", "frames_per_segment", "stride_frames")
 _CHANNELS = {"rgb": 3, "flow": 2}
 
 
@@ -87,6 +88,15 @@ class RunNetworks:
         return np.concatenate(columns, axis=1)
 
 
+def time_base_of(run: RunInfo) -> TimeBase:
+    """The time base at which videos are extracted for a run: that of its extraction, where it is known.
+
+    A data set may state another one, for the videos that bring none of their own.
+    """
+    sampling = run.extraction.get("sampling")
+    return TimeBase(**{name: sampling[name] for name in TIMES}) if sampling else run.time_base
+
+
 def open_networks(
     run: RunInfo, base: TimeBase, choices: VideoChoices = VideoChoices(), missing_stream: str = MISSING[0]
 ) -> RunNetworks:
@@ -115,7 +125,7 @@ def open_networks(
         wanted = [source for source in sources.values() if source]
         backbones = open_i3d(cache_folder(choices.cache_dir or None), wanted, choices.random_weights)
     _check_weights(backbones, networks)
-    time = {name: getattr(base, name) for name in ("fps", "frames_per_segment", "stride_frames")}
+    time = {name: getattr(base, name) for name in TIMES}
     backbones = with_sampling(backbones, {**_known(Sampling, record.get("sampling")), **time})
     words += [f"{stream}: {one.name}, {one.weights}" for stream, one in backbones.items()]
     if not record:

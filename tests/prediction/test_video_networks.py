@@ -16,7 +16,7 @@ from data_prep.extraction.weight_cache import store_weights
 from tc3net.common.errors import UserError
 from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
-from tc3net.prediction.video_networks import VideoChoices, open_networks
+from tc3net.prediction.video_networks import VideoChoices, open_networks, time_base_of
 from tests.support.export_cases import RUN
 from tests.support.narrow_i3d import PLAN, some_weights
 from tests.support.toy_backbone import SAMPLING
@@ -102,3 +102,9 @@ def test_flow_is_computed_as_the_runs(cache):
     assert found.extraction.flow == FlowParameters(warps=1)
     assert found.sources == {"rgb": "rgb", "flow": "flow"}
     assert all(isinstance(one, Backbone) for one in found.extraction.backbones.values())
+
+
+def test_videos_are_extracted_at_the_rate_of_the_features_and_not_of_the_data_sets_default() -> None:
+    sampling = Sampling(fps=12.5, frames_per_segment=8, stride_frames=4)
+    assert time_base_of(run_of({"rgb": D}, record({}, sampling))) == TimeBase(12.5, 8, 4)
+    assert time_base_of(run_of({"rgb": D})) == BASE

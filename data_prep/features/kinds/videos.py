@@ -22,5 +22,6 @@ def extraction_needed(found: str) -> str:
     """
     return (
         f"{found} found; expected features. Features have to be extracted from videos first (rgb and flow, such as "
-        "I3D's), and then given in its place: `python -m data_prep.extract --videos=... --output_dir=FEATURES`."
+        "I3D's), and then given in its place: `python -m data_prep.extract --videos=... --output_dir=FEATURES`. "
+        "`python -m tc3net.predict --video=...` does both."
     )
