@@ -61,8 +61,15 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.9",
-    packages=find_packages(include=["tc3net", "tc3net.*", "data_prep", "data_prep.*"]),
-    package_data={"tc3net.report": ["assets/*"]},
+    packages=[*find_packages(include=["tc3net", "tc3net.*", "data_prep", "data_prep.*"]), "tc3net.configs"],
+    package_dir={"tc3net.configs": "configs"},
+    package_data={
+        "tc3net": ["py.typed"],
+        "data_prep": ["py.typed"],
+        "tc3net.report": ["assets/*"],
+        "tc3net.configs": ["*.cfg"],
+    },
+    entry_points={"console_scripts": ["tc3net = tc3net.__main__:main"]},
     install_requires=EITHER_STACK,
     extras_require={
         "addons": pinned("requirements-addons.txt"),  # optimizers of tensorflow-addons; Python 3.9 to 3.11

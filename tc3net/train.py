@@ -19,7 +19,7 @@ from absl import flags
 
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError
 from tc3net.common.files import atomic_path
 from tc3net.common.names import counted
 from tc3net.data.holdout import divide
@@ -94,7 +94,7 @@ def read_settings() -> Settings:
     """
     for name in ("dataset_dir", "run_dir"):
         if not getattr(FLAGS, name):
-            raise UserError(f"--{name} is missing. Give it on the command line or in the flagfile.")
+            raise UsageError(f"--{name} is missing. Give it on the command line or in the flagfile.")
     parts: dict[str, Any] = {name: from_flags(kind) for name, kind in CONFIGS.items()}
     return Settings(
         train_subset=FLAGS.train_subset,
