@@ -37,7 +37,8 @@ MAT = ["scipy>=1.9"]
 FLOW = ["opencv-contrib-python-headless>=4.8"]
 VIDEO = ["av>=14", *FLOW]
 SERVING = ["grpcio>=1.60", "tensorflow-serving-api>=2.15"]
-TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.7", "pyyaml>=6", "selenium>=4.20"]
+PACKAGING = ["packaging>=23", "setuptools>=64", "wheel>=0.40"]  # the tests build the package
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.7", "pyyaml>=6", "selenium>=4.20", *PACKAGING]
 DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *MAT, *VIDEO, *SERVING]
 
 setup(
