@@ -30,7 +30,8 @@ ROOMS = {
 }  # fmt: skip
 COMMANDS = {
     "tc3net.train", "tc3net.evaluate", "tc3net.tune", "tc3net.predict", "tc3net.predict_beam", "tc3net.export",
-    "tc3net.__main__", "tc3net.demo", "tc3net.ablate", "tc3net.report.__main__", "tc3net.serving.client",
+    "tc3net.__main__", "tc3net.detections_to", "tc3net.demo", "tc3net.ablate", "tc3net.report.__main__",
+    "tc3net.serving.client",
     "data_prep.beam", "data_prep.convert", "data_prep.extract", "data_prep.inspect", "data_prep.synthetic",
     "data_prep.to_json", "data_prep.weights",
 }  # fmt: skip

@@ -118,7 +118,7 @@ def _zsh(known: Known) -> str:
 
 
 def _zsh_flag(flag: str, text: str, values: tuple[str, ...]) -> str:
-    said = text.partition(". ")[0].translate(str.maketrans({"[": "(", "]": ")", ":": ";", "'": "`"}))
+    said = text.partition(". ")[0].translate(str.maketrans("[]:'", "();`"))
     if _is_switch(values) or flag == "help":
         return f"--{flag}[{said}]"
     return f"--{flag}=[{said}]:{flag}:" + (f"({' '.join(values)})" if values else "_files")

@@ -86,6 +86,11 @@ COMMANDS = {
         "detections and pictures of new videos",
         ("run_dir", "features", "rgb", "flow", "output_dir"),
     ),
+    "detections-to": Command(
+        "tc3net.detections_to",
+        "detections as subtitles for any player, or as pre-annotations for Label Studio",
+        ("detections", "format", "output_dir", "min_score", "fps"),
+    ),
     "predict-beam": Command(
         "tc3net.predict_beam",
         "detections of a data set on several machines, with Apache Beam",

@@ -114,7 +114,7 @@ def _panels(
 def _bars(axis: Axes, characteristic: Sensitivity, heights: np.ndarray, top: float) -> None:
     places = np.arange(len(heights))
     axis.bar(places, np.nan_to_num(heights), 0.75, color=BAR)
-    for place, height in zip(places, heights):
+    for place, height in enumerate(heights):
         text = f"{height:.1f}" if np.isfinite(height) else "none"
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # the dashed line must not cross the number
         axis.text(
