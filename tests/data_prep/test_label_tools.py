@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.annotations import AnnotationSet, Instance, read_annotations
@@ -101,6 +101,7 @@ def test_label_studio_refuses_what_cannot_be(tmp_path: Path, wrong: dict[str, An
         read_annotations(written(tmp_path / "export.json", [wrong]))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 500), st.floats(0.05, 60), st.sampled_from(["Run", "Jump & run"])), max_size=8),
     st.sampled_from([10.0, 25.0, 29.97]),

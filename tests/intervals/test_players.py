@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tc3net.common.errors import UserError
@@ -31,6 +31,7 @@ def test_srt() -> None:
     assert srt([]) == ""
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(), st.floats(0, 1), st.floats(0, 90_000), st.floats(0, 100)), max_size=6))
 def test_every_cue_can_be_read_back(found: list[tuple[str, float, float, float]]) -> None:
     shown = [Shown(label, score, start, start + length) for label, score, start, length in found]
