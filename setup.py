@@ -37,7 +37,8 @@ MAT = ["scipy>=1.9"]
 FLOW = ["opencv-contrib-python-headless>=4.8"]
 VIDEO = ["av>=14", *FLOW]
 SERVING = ["grpcio>=1.60", "tensorflow-serving-api>=2.15"]
-TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.7", "pyyaml>=6", "selenium>=4.20"]
+PACKAGING = ["packaging>=23", "setuptools>=64", "wheel>=0.40"]  # the tests build the package
+TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.7", "pyyaml>=6", "selenium>=4.20", *PACKAGING]
 DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *MAT, *VIDEO, *SERVING]
 
 setup(
@@ -46,9 +47,36 @@ setup(
     description="3C-Net: weakly-supervised temporal action localization in TensorFlow/Keras",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="The tc3net authors",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="temporal action localization, weakly supervised, video understanding, TensorFlow, Keras",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(9, 14)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.9",
-    packages=find_packages(include=["tc3net", "tc3net.*", "data_prep", "data_prep.*"]),
-    package_data={"tc3net.report": ["assets/*"], "data_prep.extraction.kinetics": ["*.txt"]},
+    packages=[
+        *find_packages(include=["tc3net", "tc3net.*", "data_prep", "data_prep.*"]),
+        "tc3net.configs",
+        "tc3net.configs.methods",
+    ],
+    package_dir={"tc3net.configs": "configs", "tc3net.configs.methods": "configs/methods"},
+    package_data={
+        "tc3net": ["py.typed"],
+        "data_prep": ["py.typed"],
+        "data_prep.extraction.kinetics": ["*.txt"],
+        "tc3net.report": ["assets/*"],
+        "tc3net.configs": ["*.cfg"],
+        "tc3net.configs.methods": ["*.cfg"],
+    },
+    entry_points={"console_scripts": ["tc3net = tc3net.__main__:main"]},
     install_requires=EITHER_STACK,
     extras_require={
         "addons": pinned("requirements-addons.txt"),  # optimizers of tensorflow-addons; Python 3.9 to 3.11

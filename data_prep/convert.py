@@ -15,7 +15,7 @@ from data_prep.annotations import read_class_file
 from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.inputs import options as inputs
 from data_prep.inputs.options import define_input_flags, input_options
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError, UserError
 from tc3net.data.schema import FEATURE_DTYPES
 from tc3net.terminal.command import run_main
 
@@ -69,7 +69,7 @@ def options_from_flags(values: flags.FlagValues) -> ConvertOptions:
     sources = input_options(values)
     for name in ("output_dir", "name"):
         if not values[name].value:
-            raise UserError(f"--{name} is not set; expected a value ({values[name].help}). Add --{name}=...")
+            raise UsageError(f"--{name} is not set; expected a value ({values[name].help}). Add --{name}=...")
     return ConvertOptions(
         inputs=sources,
         output_dir=values.output_dir,

@@ -26,10 +26,11 @@ from data_prep.extraction.outcome import Outcome, describe_seconds
 from data_prep.extraction.sampling import Sampling
 from data_prep.extraction.videos import list_videos, videos_of_part
 from data_prep.extraction.weight_cache import cache_folder, load_weights
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError, UserError
 from tc3net.data.parts import Part
 from tc3net.data.timebase import TimeBase
 from tc3net.terminal.command import run_main
+from tc3net.terminal.devices import say_devices
 
 FLAGS = flags.FLAGS
 _NAMED = 5
@@ -130,13 +131,15 @@ def main(argv: Sequence[str]) -> None:
     del argv
     for name in ("videos", "output_dir"):
         if not FLAGS[name].value:
-            raise UserError(f"--{name} is not set; expected a value ({FLAGS[name].help}). Add --{name}=...")
+            raise UsageError(f"--{name} is not set; expected a value ({FLAGS[name].help}). Add --{name}=...")
     if FLAGS.kinetics_classes and (FLAGS.backbone or FLAGS.random_weights):
-        raise UserError(
+        raise UsageError(
             "--kinetics_classes with --backbone or --random_weights found; it is for I3D's own weights. Drop one."
         )
     videos = videos_of_part(list_videos(FLAGS.videos), Part(FLAGS.task_index, FLAGS.num_tasks))
     backbones = open_backbones()
+    if not FLAGS.backbone:
+        say_devices()
     extraction = Extraction(
         backbones,
         FlowParameters(warps=FLAGS.flow_warps),

@@ -34,7 +34,7 @@ from tc3net.common.files import atomic_path, write_json
 from tc3net.common.names import counted
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME
 from tc3net.data.timebase import TimeBase
-from tc3net.terminal.command import run_main
+from tc3net.terminal.command import define_json_flag, print_json, run_main
 
 REPORT_NAME, PAGE_NAME = "inspection.json", "inspection.html"
 
@@ -43,6 +43,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags; called once, when this file is the program, so that other mains may use the same names."""
     define_input_flags(flag_values)
     flags.adopt_module_key_flags(inputs, flag_values)  # so that --help shows them
+    define_json_flag(flag_values)
     flags.DEFINE_string("dataset_dir", None, "Converted data set to verify and describe.", flag_values)
     flags.DEFINE_string(
         "output_dir", None, f"Folder for {REPORT_NAME} and {PAGE_NAME}; none: screen only.", flag_values
@@ -129,6 +130,7 @@ def main(argv: Sequence[str]) -> None:
         check_output(folder)
     inspection = inspect(values, argv[1:])
     print(screen(inspection))
+    print_json(to_json(inspection))
     if folder is not None:
         write_report(inspection, folder)
         print(f"\n{folder / PAGE_NAME} has the pictures, {REPORT_NAME} beside it the numbers.")

@@ -21,7 +21,7 @@ from data_prep.annotations.activitynet_json import activitynet_dict
 from data_prep.annotations.wtalc_folder import write_wtalc_folder
 from data_prep.output.folders import existing_marker, is_safe_name, require_only, staged_folder
 from data_prep.simulation.simulator import SIMULATED_MARKER, Simulator, SimulatorConfig
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError, UserError
 from tc3net.common.files import write_json
 from tc3net.common.names import counted
 from tc3net.data.streams import parse_streams
@@ -186,7 +186,7 @@ def options_from_flags(values: flags.FlagValues) -> SyntheticOptions:
         UserError: --output_dir is missing, a value is out of range, or flags contradict each other.
     """
     if not values.output_dir:
-        raise UserError("--output_dir is not set; expected the folder to write. Add --output_dir=...")
+        raise UsageError("--output_dir is not set; expected the folder to write. Add --output_dir=...")
     if values.annotations:
         for name in ("num_train", "num_test", "num_classes", "median_duration_s"):
             if values[name].present:

@@ -14,7 +14,7 @@ from absl import flags
 
 from data_prep.annotations import format_names, read_annotations
 from data_prep.annotations.activitynet_json import activitynet_dict
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError
 from tc3net.common.files import write_json
 from tc3net.common.names import counted
 from tc3net.terminal.command import run_main
@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     for name in ("annotations", "output"):
         if not getattr(FLAGS, name):
-            raise UserError(f"--{name} is missing.")
+            raise UsageError(f"--{name} is missing.")
     annotations, format_name = read_annotations(FLAGS.annotations, FLAGS.annotation_format, FLAGS.subset)
     write_json(FLAGS.output, activitynet_dict(annotations, "tc3net", with_labels=True))
     subsets = sorted({video.subset for video in annotations.videos})

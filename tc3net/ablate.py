@@ -17,7 +17,7 @@ from absl import flags
 from tc3net import train
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError, UserError
 from tc3net.data.split import open_split
 from tc3net.evaluation import DEFAULT_PROTOCOL, find_protocol
 from tc3net.experiments.ablation import FULL, Variant, variants_of, write_report
@@ -59,7 +59,7 @@ def check_flags() -> None:
     check_protocols([FLAGS.protocol])
     for name in ("dataset_dir", "output_dir", "test_subset"):
         if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing. Give it on the command line or in the flagfile.")
+            raise UsageError(f"--{name} is missing. Give it on the command line or in the flagfile.")
     for name in ("run_dir", "seed"):
         if FLAGS[name].present:
             raise UserError(f"--{name}: expected --output_dir and --seeds, since each run has its own.")

@@ -27,7 +27,7 @@ from tc3net.training.metrics_log import read_metrics
 
 FLAGS = flags.FLAGS
 MARKER = "made-by-tc3net-demo.txt"
-CONFIG = Path("configs") / "demo.cfg"
+CONFIG = "demo.cfg"  # found by name, wherever the demo runs
 
 
 def register_flags() -> None:
@@ -124,7 +124,6 @@ def closing_screen(folder: Path, video: str, seconds: float) -> str:
         f"  SavedModel    {folder / 'export' / 'tc3net' / '1'}",
         "",
         "Next:",
-        "  source .venv/bin/activate",
         f"  tensorboard --logdir {run / 'tensorboard'}",
         f"  python -m tc3net.evaluate --scores={run / 'evaluation' / 'raw_scores.npz'} --protocols=activitynet",
         "  python -m data_prep.convert --help      your own features and labels; see README.md",
@@ -135,8 +134,6 @@ def closing_screen(folder: Path, video: str, seconds: float) -> str:
 def main(argv: Sequence[str]) -> None:
     """Runs the demo."""
     del argv
-    if not CONFIG.is_file():
-        raise UserError(f"{CONFIG} not found. Run the demo from the top folder of a tc3net checkout.")
     folder, video = Path(FLAGS.output_dir), "video_test_0000002"
     started = time.monotonic()
     clear_output(folder)

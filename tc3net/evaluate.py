@@ -40,8 +40,15 @@ from tc3net.intervals.annotations_json import load_annotations
 from tc3net.intervals.columns import AnnotatedVideos
 from tc3net.intervals.from_dataset import read_annotated_videos
 from tc3net.results.assessment import assess_scored, check_protocols, segment_grid
-from tc3net.results.comparison import compare_scored, load_pair, write_comparison
-from tc3net.results.folder import DETECTIONS, RAW_SCORES, default_folder, write_analysis, write_evaluation
+from tc3net.results.comparison import compare_scored, comparison_dict, load_pair, write_comparison
+from tc3net.results.folder import (
+    DETECTIONS,
+    RAW_SCORES,
+    default_folder,
+    read_metrics_file,
+    write_analysis,
+    write_evaluation,
+)
 from tc3net.results.plausibility import implausible
 from tc3net.results.replacement import check_raw_scores, replacing
 from tc3net.results.sources import Scored, background_blanked, chosen_only, from_detections, from_scores
@@ -49,7 +56,7 @@ from tc3net.results.video_lists import VideoChoice
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.provenance import versions
 from tc3net.runs.scoring import open_run
-from tc3net.terminal.command import run_main
+from tc3net.terminal.command import define_json_flag, print_json, run_main
 
 FLAGS = flags.FLAGS
 _USUAL_RESAMPLES = 1000
@@ -88,6 +95,7 @@ def register_flags() -> None:
     flags.DEFINE_string(
         "test_set_meta", None, "THUMOS14's test_set_meta.mat: its background videos count as negatives of every class."
     )
+    define_json_flag()
     define_flags(VideoChoice)
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
@@ -208,6 +216,7 @@ def _evaluate(protocols: Sequence[Protocol]) -> None:
         if FLAGS.analysis and assessment.matches:
             _analyse(assessment.matches, annotated, folder / "analysis")
     print(f"\nWritten to {output_dir}")
+    print_json({"output_dir": str(output_dir), **read_metrics_file(output_dir)})
 
 
 def _analyse(matches: Sequence[Matches], annotated: AnnotatedVideos, folder: Path) -> None:
@@ -235,6 +244,7 @@ def _compare(protocols: Sequence[Protocol]) -> None:
     if FLAGS.output_dir:
         write_comparison(FLAGS.output_dir, pair)
         print(f"\nWritten to {FLAGS.output_dir}")
+    print_json(comparison_dict(pair))
 
 
 def main(argv: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from absl import flags
 
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError, UserError
 from tc3net.detection import DetectionConfig
 from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import CheckpointChoice
@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     for name in ("run_dir", "export_dir"):
         if not getattr(FLAGS, name):
-            raise UserError(f"--{name} is missing.")
+            raise UsageError(f"--{name} is missing.")
     if FLAGS.max_detections < 1:
         raise UserError(f"--max_detections={FLAGS.max_detections}; expected 1 or more.")
     if Path(FLAGS.model_name).name != FLAGS.model_name or FLAGS.model_name in (".", ".."):

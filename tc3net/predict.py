@@ -28,7 +28,7 @@ from absl import flags
 
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError, UserError
 from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
@@ -192,7 +192,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     for name in ("output_dir",) if FLAGS.merge else ("run_dir", "output_dir"):
         if not getattr(FLAGS, name):
-            raise UserError(f"--{name} is missing.")
+            raise UsageError(f"--{name} is missing.")
     output_dir = Path(FLAGS.output_dir)
     if FLAGS.merge:
         print(f"Written: {merge_tasks(output_dir, FLAGS.num_tasks)}")

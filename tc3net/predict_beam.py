@@ -22,7 +22,7 @@ from absl import flags
 from tc3net.common import config as config_module
 from tc3net.common.beam_support import define_beam_flag, import_beam, pipeline_options, read_outcomes
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError
 from tc3net.common.extensions import loaded_extensions
 from tc3net.detection import DetectionConfig
 from tc3net.prediction.tasks import Task
@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     for name in ("run_dir", "dataset_dir", "output_dir"):
         if not getattr(FLAGS, name):
-            raise UserError(f"--{name} is missing.")
+            raise UsageError(f"--{name} is missing.")
     detection = from_flags(DetectionConfig, base=load_run(FLAGS.run_dir).detection)
     videos, extensions = from_flags(DatasetChoice), loaded_extensions()
     scoring = Scoring(FLAGS.run_dir, from_flags(CheckpointChoice), videos, detection, extensions)

@@ -16,7 +16,7 @@ from absl import flags
 
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError
 from tc3net.data.sampling import check_divisible
 from tc3net.evaluation import DEFAULT_PROTOCOL
 from tc3net.losses.objective import ADDED
@@ -82,7 +82,7 @@ def read_settings() -> Settings:
     """
     for name in ("dataset_dir", "run_dir"):
         if not getattr(FLAGS, name):
-            raise UserError(f"--{name} is missing. Give it on the command line or in the flagfile.")
+            raise UsageError(f"--{name} is missing. Give it on the command line or in the flagfile.")
     parts: dict[str, Any] = {name: from_flags(kind) for name, kind in CONFIGS.items()}
     return Settings(
         train_subset=FLAGS.train_subset,

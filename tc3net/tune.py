@@ -17,7 +17,7 @@ from absl import flags
 
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError, UserError
 from tc3net.common.names import counted
 from tc3net.data.split import Split
 from tc3net.detection import DetectionConfig
@@ -103,7 +103,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     check_protocols([FLAGS.protocol])
     if not FLAGS.output_dir:
-        raise UserError("--output_dir is missing.")
+        raise UsageError("--output_dir is missing.")
     if FLAGS.budget < 1:
         raise UserError(f"--budget={FLAGS.budget}; expected 1 or more.")
     fixed = [item.name for item in fields(DetectionConfig) if FLAGS[item.name].present]

@@ -125,4 +125,5 @@ ACTIVITYNET_JSON = AnnotationFormat(
     expected="ActivityNet JSON",
     recognises=lambda path: beginning_of(path).lstrip()[:1] in ("{", "["),
     read=lambda path, _: read_activitynet_json(path),
+    is_general=True,  # any JSON
 )

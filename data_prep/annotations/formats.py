@@ -10,6 +10,10 @@ from pathlib import Path
 
 from data_prep.annotations.activitynet_json import ACTIVITYNET_JSON
 from data_prep.annotations.instance_csv import INSTANCE_CSV
+from data_prep.annotations.label_tools.cvat import CVAT, CVAT_FOLDER
+from data_prep.annotations.label_tools.elan import ELAN, ELAN_FOLDER
+from data_prep.annotations.label_tools.label_studio import LABEL_STUDIO
+from data_prep.annotations.label_tools.via import VIA_CSV, VIA_JSON
 from data_prep.annotations.records import AnnotationFormat, AnnotationSet, read_beginning
 from data_prep.annotations.thumos_text import THUMOS_TEXT
 from data_prep.annotations.tidy import tidied
@@ -19,7 +23,10 @@ from tc3net.common.errors import UserError
 
 AUTO = "auto"
 # In the order in which they are offered; which is recognised does not depend on it.
-_FORMATS: list[AnnotationFormat] = [ACTIVITYNET_JSON, WTALC_FOLDER, THUMOS_TEXT, INSTANCE_CSV, VIDEO_CSV]
+_FORMATS: list[AnnotationFormat] = [
+    ACTIVITYNET_JSON, WTALC_FOLDER, THUMOS_TEXT, INSTANCE_CSV, VIDEO_CSV,
+    LABEL_STUDIO, CVAT, CVAT_FOLDER, VIA_JSON, VIA_CSV, ELAN, ELAN_FOLDER,
+]  # fmt: skip
 _CHECK = "Check --annotations, or see docs/own-data.md."
 
 
@@ -86,6 +93,7 @@ def _recognised(path: Path) -> AnnotationFormat:
     is_folder = path.is_dir()
     possible = [one for one in _FORMATS if one.is_folder == is_folder]
     found = [one for one in possible if path.exists() and one.recognises(path)]
+    found = [one for one in found if not one.is_general] or found
     if len(found) == 1:
         return found[0]
     if found:

@@ -93,6 +93,8 @@ class AnnotationFormat:
             `takes_subset` and the user named one.
         takes_subset: whether the format leaves the subset of its videos open, so that the user may name it.
         is_folder: whether it is a folder of files, and not one file.
+        is_general: whether `recognises` is true of more than the format's own files, so that a damaged one is refused
+            in this format's words; a format that recognises the file as its own comes first.
         near_miss: of a path that no format recognises, what was found, expected, and the cure, if it looks as if this
             format were meant; else "".
     """
@@ -104,6 +106,7 @@ class AnnotationFormat:
     read: Callable[[Path, str | None], AnnotationSet]
     takes_subset: bool = False
     is_folder: bool = False
+    is_general: bool = False
     near_miss: Callable[[Path], str] = _never
 
 

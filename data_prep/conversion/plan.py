@@ -7,6 +7,7 @@ them to find out whether they may be left unread would defeat the purpose.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
 from collections.abc import Iterator
 from dataclasses import fields
@@ -68,10 +69,18 @@ def make_plan(inputs: InputOptions, settings: dict[str, Any]) -> dict[str, Any]:
     time_base = vars(stated.pop("time_base"))
     return {
         "made_by": "python -m data_prep.convert",
-        "versions": {"tc3net": __version__, "tensorflow": tf.__version__, "numpy": np.__version__},
+        "versions": {"tc3net": __version__, "tensorflow": _tensorflow_version(), "numpy": np.__version__},
         "extensions": list(loaded_extensions()),
         "inputs": {name: None if value is None else str(value) for name, value in stated.items()},
         "time_base": dict(time_base),
         "files": input_fingerprints(inputs),
         "settings": settings,
     }
+
+
+def _tensorflow_version() -> str:
+    """Of the distribution that is installed under that name; importing TensorFlow takes seconds."""
+    try:
+        return importlib.metadata.version("tensorflow")
+    except importlib.metadata.PackageNotFoundError:  # tensorflow-cpu, tf-nightly
+        return tf.__version__

@@ -23,7 +23,7 @@ from data_prep.inputs.chosen import Without
 from data_prep.inputs.feature_times import times_beside_features, with_others
 from data_prep.inputs.rescaled import known_durations, rescaled_times
 from data_prep.inputs.time_sources import TimeInfo, probe_videos, read_time_table, span_of
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError, UserError
 from tc3net.common.names import counted
 from tc3net.data.streams import RGB_FLOW, parse_streams
 from tc3net.data.timebase import TimeBase
@@ -276,7 +276,7 @@ def input_options(flag_values: flags.FlagValues) -> InputOptions:
     """
     for name in ("annotations", "features"):
         if not flag_values[name].value:
-            raise UserError(f"--{name} is not set; expected a value ({flag_values[name].help}). Add --{name}=...")
+            raise UsageError(f"--{name} is not set; expected a value ({flag_values[name].help}). Add --{name}=...")
     if flag_values.videos and flag_values["fps"].present:
         raise UserError(
             f"--fps={flag_values.fps:g} and --videos={flag_values.videos} found; expected one, since the videos say "

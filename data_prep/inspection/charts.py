@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")  # files only: no display is needed, and none is opened
-
-import matplotlib.pyplot as plt
-
 from data_prep.checks.spans import LENGTH_TOLERANCE_S
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito); line styles differ as well, for print.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#555555")
@@ -54,23 +53,29 @@ def charts(numbers: Mapping[str, Any], *, file_format: str = "svg") -> dict[str,
     return drawn
 
 
-def _picture(draw: Callable[[], plt.Figure], file_format: str) -> bytes:
-    with plt.rc_context(_STYLE):
-        figure = draw()
-        try:
-            file = io.BytesIO()
-            metadata = {"Date": None} if file_format == "svg" else {}
-            figure.savefig(file, format=file_format, dpi=110, metadata=metadata)
-        finally:
-            plt.close(figure)
+def _picture(draw: Callable[[], Figure], file_format: str) -> bytes:
+    with matplotlib.rc_context(_STYLE):
+        file = io.BytesIO()
+        metadata = {"Date": None} if file_format == "svg" else {}
+        draw().savefig(file, format=file_format, dpi=110, metadata=metadata)
     return file.getvalue()
 
 
-def _lengths(lengths: Mapping[str, Any]) -> plt.Figure:
+def _new_figure(width: float, height: float) -> Figure:
+    """An empty figure of some inches; not pyplot's, which would open a display, and leave figures open."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _lengths(lengths: Mapping[str, Any]) -> Figure:
     """One histogram per quantity; bins are evenly wide on a logarithmic scale."""
     rows = (len(lengths) + 1) // 2
     columns = min(2, len(lengths))
-    figure, axes = plt.subplots(rows, columns, figsize=(5.4 * columns, 3.1 * rows), squeeze=False, layout="constrained")
+    from matplotlib.ticker import NullFormatter
+
+    figure = _new_figure(5.4 * columns, 3.1 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis, (quantity, described) in zip(axes.flat, lengths.items()):
         edges = np.array(described["edges"])
         shown = edges.copy()
@@ -84,7 +89,7 @@ def _lengths(lengths: Mapping[str, Any]) -> plt.Figure:
                 axis.stairs(counts, shown, label=f"{subset} ({sum(counts)})", **style)
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlim(shown[0], shown[-1])
         axis.set_ylim(bottom=0)
         axis.set_xlabel(f"{quantity} [{described['unit']}]" if described["unit"] else quantity)
@@ -96,7 +101,7 @@ def _lengths(lengths: Mapping[str, Any]) -> plt.Figure:
     return figure
 
 
-def _classes(numbers: Mapping[str, Any]) -> plt.Figure:
+def _classes(numbers: Mapping[str, Any]) -> Figure:
     """Videos and instances per class: named bars when there are few classes, a sorted profile when there are many."""
     subsets = list(numbers["subsets"])
     classes = numbers["classes"]
@@ -104,7 +109,8 @@ def _classes(numbers: Mapping[str, Any]) -> plt.Figure:
     named = len(order) <= NAMED_CLASSES
     size = (11.0, 1.0 + 0.24 * len(order)) if named else (11.0, 5.2)
     shape = (1, 2) if named else (2, 1)
-    figure, axes = plt.subplots(*shape, figsize=size, sharey=named, sharex=not named, layout="constrained")
+    figure = _new_figure(*size)
+    axes = figure.subplots(*shape, sharey=named, sharex=not named)
     for axis, what in zip(np.ravel(axes), ("videos", "instances")):
         start = np.zeros(len(order))
         for index, subset in enumerate(subsets):
@@ -130,9 +136,10 @@ def _classes(numbers: Mapping[str, Any]) -> plt.Figure:
     return figure
 
 
-def _mismatch(time_base: Mapping[str, Any]) -> plt.Figure:
+def _mismatch(time_base: Mapping[str, Any]) -> Figure:
     """Videos per range of the difference; ranges are of unequal width, so each is a bar between its two edges."""
-    figure, axis = plt.subplots(figsize=(11, 3.2), layout="constrained")
+    figure = _new_figure(11, 3.2)
+    axis = figure.subplots()
     edges, counts = time_base["edges"], time_base["histogram"]
     fine = [max(abs(low), abs(high)) <= LENGTH_TOLERANCE_S for low, high in zip(edges, edges[1:])]
     colours = [COLOURS[0] if is_fine else COLOURS[1] for is_fine in fine]

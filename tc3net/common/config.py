@@ -15,6 +15,14 @@ from absl import flags
 T = TypeVar("T")
 
 
+_declared_in: dict[str, str] = {}  # flag -> module of the dataclass that it is a field of
+
+
+def declared_in(name: str) -> str:
+    """The module whose dataclass declares a flag; "" where a command defines the flag itself."""
+    return _declared_in.get(name, "")
+
+
 def option(default: Any, help: str, *, choices: Iterable[str] | None = None) -> Any:
     """A dataclass field that is also a flag.
 
@@ -31,6 +39,7 @@ def define_flags(config_class: type, flag_values: flags.FlagValues = flags.FLAGS
     """Defines one flag per field of a dataclass made of `option`s; the flag has the field's name."""
     for field in dataclasses.fields(config_class):
         name, default, help_text = field.name, field.default, field.metadata["help"]
+        _declared_in[name] = config_class.__module__
         if field.metadata["choices"]:
             flags.DEFINE_enum(name, default, field.metadata["choices"], help_text, flag_values=flag_values)
         elif isinstance(default, bool):

@@ -26,6 +26,10 @@ class UserError(ValueError):
     """Input, configuration or files that the user can correct."""
 
 
+class UsageError(UserError):
+    """A command line that cannot be understood, before anything is done: exit status 2."""
+
+
 class Mistakes:
     """The mistakes of one file, gathered, so that a user corrects all of them at once.
 

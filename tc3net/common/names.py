@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterable
 
 from tc3net.common.errors import UserError
@@ -21,6 +22,12 @@ def _plural(noun: str) -> str:
 def some_names(names: Collection[str]) -> str:
     """The first three: "a, b, c, ..."."""
     return ", ".join(list(names)[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def nearest(name: str, known: Iterable[str], before: str = "") -> str:
+    """ " Did you mean ...?" where a known name is near, to be put after a sentence; else nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {before}{found[0]}?" if found else ""
 
 
 def spelled_alike(names: Iterable[str]) -> list[list[str]]:

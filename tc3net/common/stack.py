@@ -5,6 +5,7 @@ No other module asks for a version. The second stack is there for tensorflow-add
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +15,21 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 
-KERAS_3 = keras.__version__.startswith("3.")
-# What a checkpoint says of the stack that wrote it: the state of an optimizer has another order on each.
-NAME = "Keras 3" if KERAS_3 else "Keras 2"
+KERAS_3: bool  # found out when it is asked for, so that importing this module imports no Keras
+NAME: str  # what a checkpoint says of the stack that wrote it: the state of an optimizer has another order on each
+
+
+@functools.cache
+def _is_keras_3() -> bool:
+    return keras.__version__.startswith("3.")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "KERAS_3":
+        return _is_keras_3()
+    if name == "NAME":
+        return "Keras 3" if _is_keras_3() else "Keras 2"
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def tf_variable(variable: Any) -> tf.Variable:
@@ -26,13 +39,13 @@ def tf_variable(variable: Any) -> tf.Variable:
 
 def sublayers(layer: Any) -> list[Any]:
     """The layers that a layer holds directly, also in lists and dicts; the order is each stack's own."""
-    found = layer._layers if KERAS_3 else layer._flatten_layers(recursive=False, include_self=False)
+    found = layer._layers if _is_keras_3() else layer._flatten_layers(recursive=False, include_self=False)
     return [part for part in found if not isinstance(part, keras.metrics.Metric)]
 
 
 def own_variables(layer: Any) -> dict[str, Any]:
     """The variables that a layer itself made, by the names it gave them; those of its sublayers are not its own."""
-    if KERAS_3:
+    if _is_keras_3():
         generators = [generator.state for generator in layer._seed_generators]
         variables = [*layer._trainable_variables, *layer._non_trainable_variables, *generators]
     else:
@@ -48,7 +61,7 @@ def require_keras_3(asked: str, why: str) -> None:
         asked: the flag with its value.
         why: what is wrong with it there.
     """
-    if not KERAS_3:
+    if not _is_keras_3():
         raise UserError(
             f"{asked} is not available with Keras {keras.__version__}: {why}. Choose another one, or install "
             "requirements.txt (Keras 3)."
@@ -69,7 +82,7 @@ def addons_optimizers(asked: str, instead: str) -> Any:
         "Install requirements-addons.txt in an environment of its own with Python 3.9 to 3.11 (docs/addons.md), or "
         f"take the nearest choice without it: {instead}."
     )
-    if KERAS_3:
+    if _is_keras_3():
         raise UserError(
             f"{asked} needs tensorflow-addons, which cannot be imported with Keras {keras.__version__}. {cure}"
         )

@@ -52,6 +52,16 @@ def boundary_seconds(
     return (boundary * stride_frames / cells_per_segment + margin_frames) / fps
 
 
+def frame_start_s(frame: float, fps: float) -> float:
+    """Seconds at which a video's frame begins, counted from 0; the end of a frame is the beginning of the next."""
+    return frame / fps
+
+
+def frame_at(time_s: float, fps: float) -> int:
+    """The frame that begins nearest to a time, counted from 0."""
+    return round(time_s * fps)
+
+
 @dataclass(frozen=True)
 class TimeBase:
     """How feature rows relate to time. Defaults: THUMOS14 features at 25 fps, 16-frame segments.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tc3net.common.errors import UserError
+from tc3net.common.names import nearest
 from tc3net.data.timebase import TimeBase
 from tc3net.evaluation.rules import Decisions, match_activitynet, match_reference, match_thumos14_kit
 from tc3net.intervals.columns import Detections, GroundTruth
@@ -234,7 +235,7 @@ def find_protocol(protocol: str | Protocol) -> Protocol:
     if protocol not in PROTOCOLS:
         raise UserError(
             f"Protocol {protocol!r} is unknown; expected one of {', '.join(PROTOCOLS)}. Choose one of them, or name "
-            "the module that adds it with --extensions."
+            f"the module that adds it with --extensions.{nearest(protocol, PROTOCOLS)}"
         )
     return PROTOCOLS[protocol]
 

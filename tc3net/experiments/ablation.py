@@ -9,9 +9,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 
 from tc3net.common.files import atomic_path, write_json
@@ -19,11 +18,10 @@ from tc3net.data.streams import RGB_FLOW
 from tc3net.evaluation import find_protocol
 from tc3net.results.assessment import map_tag, selection_tag
 from tc3net.results.folder import write_text
+from tc3net.visualization.style import new_figure
 
-matplotlib.use("Agg")  # files only: no display is needed, and none is opened
-
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Scalars = Mapping[str, float]
 Results = Mapping[str, Mapping[int, Scalars]]  # variant -> seed -> name -> fraction
@@ -128,7 +126,8 @@ def markdown(results: Results, protocol: str, caption: str, variants: Mapping[st
 def bars(results: Results, protocol: str, caption: str, variants: Mapping[str, Variant] = VARIANTS) -> Figure:
     """The paper's Figure 3: a bar per variant, with its difference to 3C-Net."""
     tag = selection_tag(protocol)
-    figure, axes = plt.subplots(figsize=(1.2 + 1.1 * len(results), 4.0), layout="constrained")
+    figure = new_figure(1.2 + 1.1 * len(results), 4.0)
+    axes = figure.subplots()
     for place, (name, by_seed) in enumerate(results.items()):
         values = 100 * np.array([scalars[tag] for scalars in by_seed.values()])
         deviation = values.std(ddof=1) if len(values) > 1 else 0.0
@@ -195,5 +194,4 @@ def write_report(
     figure = bars(there, protocol, caption, variants)
     with atomic_path(folder / "ablation.png") as path:
         figure.savefig(path, dpi=110)
-    plt.close(figure)
     return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +13,11 @@ from tc3net.data.split import Split, readable
 from tc3net.data.streams import FUSED
 from tc3net.inference.raw_scores import RawScores
 from tc3net.intervals.from_dataset import ground_truth_of
-from tc3net.model import ThreeCNet
 from tc3net.ops import ragged
 from tc3net.terminal.progress import progress_bar
+
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
 
 ATTENTION = f"attention_{FUSED}"
 

@@ -8,18 +8,17 @@ make the loss and move the centers. It knows no formula of its own. It works in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tc3net import losses
-from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.common.stack import build_optimizer, learning_rate_of, tf_variable
 from tc3net.data.streams import Streams
 from tc3net.model.checks import check_batch_features
+from tc3net.model.config import ModelConfig
 from tc3net.model.heads import Head, NetworkShape, check_heads, heads_as_dict, heads_from_dict, make_heads
 from tc3net.model.streams import FusedTcam, Stream
 from tc3net.model.variables import check_ownership, named_variables
@@ -28,31 +27,6 @@ from tc3net.optimization.averaging import OptimizerAverage, WeightAverage, make_
 from tc3net.optimization.optimizers import OptimizerConfig, add_l2, clip_shares, make_optimizer
 
 Batch = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Architecture choices; the feature size and the classes come from the data set."""
-
-    dropout: float = option(0.7, "Dropout rate between the features and the classifier (reference code: 0.7).")
-    precision: str = option(
-        "float32",
-        "Dtype of the dense layers in training; their variables, all losses and inference are float32 in any case.",
-        choices=("float32", "bfloat16"),
-    )
-    hidden_dim: int = option(
-        0, "Units H of both fully connected layers of each stream; 0: as many as the stream has features (paper)."
-    )
-    temporal_conv: bool = option(
-        False, "Learn a per-class temporal filter on the fused T-CAM (Sec. 4.1: kernel 13, dilation 2; ActivityNet)."
-    )
-    temporal_conv_relu: bool = option(True, "Apply a ReLU after the temporal filter, as the reference code does.")
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"--dropout={self.dropout}; expected a rate in [0, 1).")
-        if self.hidden_dim < 0:
-            raise UserError(f"--hidden_dim={self.hidden_dim}; expected 0 (the stream's own size) or more.")
 
 
 @keras.utils.register_keras_serializable("tc3net")

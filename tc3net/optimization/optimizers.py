@@ -186,7 +186,7 @@ def kind_of(name: str) -> Kind:
     kind = _named(name)
     if kind.keras_3_only:
         require_keras_3(f"--optimizer={name}", kind.keras_3_only)
-    if not hasattr(keras.optimizers, kind.class_name):
+    if kind.instead and not hasattr(keras.optimizers, kind.class_name):  # the others are in every Keras
         addons_optimizers(f"--optimizer={name}", kind.instead)
     return kind
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from absl import flags
 
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError, UserError
 from tc3net.report.content import load_input
 from tc3net.report.page import write_report
 from tc3net.report.video_files import VideoFiles
@@ -38,7 +38,7 @@ def register_flags() -> None:
 def main(argv: Sequence[str]) -> None:
     """Writes the page."""
     if len(argv) != 2:
-        raise UserError(f"Found {list(argv[1:])}; expected one folder, as in `python -m tc3net.report RUN`.")
+        raise UsageError(f"Found {list(argv[1:])}; expected one folder, as in `python -m tc3net.report RUN`.")
     if FLAGS.embed_videos and not FLAGS.videos:
         raise UserError("--embed_videos needs --videos=FOLDER.")
     path = Path(FLAGS.output or evaluation_folder(argv[1]) / "report.html")

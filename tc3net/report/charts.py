@@ -6,13 +6,13 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
-
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from tc3net.evaluation import Analysis, Bootstrap, LocalizationResult
 from tc3net.visualization import error_figures, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours; marker and dash differ as well, so that no line is told apart by colour alone. The numbers of
 # colours, markers and dashes have no common divisor: the first 84 lines all look different, and none is left out.
@@ -36,7 +36,8 @@ def _chart(name: str, text: str, caption: str, draw: Callable[..., Figure], *arg
 
 def curve_figure(results: Sequence[LocalizationResult], intervals: Sequence[Bootstrap]) -> Figure:
     """mAP over tIoU, a line per protocol, with its interval where there is one."""
-    figure, axis = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    figure = style.new_figure(6.4, 3.6)
+    axis = figure.subplots()
     for number, (result, color, marker, dash) in enumerate(zip(results, *map(cycle, (_COLORS, _MARKERS, _DASHES)))):
         percent = 100 * result.map
         axis.plot(result.tious, percent, color=color, marker=marker, linestyle=dash, label=result.protocol)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tc3net.common.files import atomic_path
@@ -165,6 +164,8 @@ def render(report: ReportInput, urls: dict[str, str] | None = None, most_classes
         urls: address of video files by video.
         most_classes: classes per video.
     """
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # predict imports this module, and seldom draws one
+
     loader = PackageLoader("tc3net.report", "assets")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tc3net.common.errors import UserError
+from tc3net.common.names import nearest
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import (
@@ -127,7 +128,8 @@ def check_protocols(protocols: Sequence[str]) -> None:
     """Raises UserError for an unknown protocol, or none."""
     unknown = [name for name in protocols if name not in PROTOCOLS]
     if unknown or not protocols:
-        raise UserError(f"--protocols={','.join(protocols)}: expected one or more of {', '.join(PROTOCOLS)}.")
+        near = nearest(unknown[0], PROTOCOLS) if unknown else ""
+        raise UserError(f"--protocols={','.join(protocols)}: expected one or more of {', '.join(PROTOCOLS)}.{near}")
 
 
 def segment_grid(annotated: AnnotatedVideos) -> TimeBase:

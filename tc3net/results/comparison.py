@@ -162,6 +162,15 @@ def write_comparison(folder: str | Path, pair: ScoredPair) -> None:
         pair: both sides.
     """
     folder = Path(folder)
+    for comparison in pair.localization:
+        of_map, of_classes = pair.tables_of(comparison)
+        write_tables(folder, f"comparison_{comparison.first.protocol}", [of_map])
+        write_tables(folder, f"comparison_per_class_{comparison.first.protocol}", [of_classes])
+    write_json(folder / "comparison.json", comparison_dict(pair))
+
+
+def comparison_dict(pair: ScoredPair) -> dict[str, Any]:
+    """Both sides and their differences, for JSON."""
     found: dict[str, Any] = {"first": pair.names[0], "second": pair.names[1]}
     for comparison in pair.localization:
         protocol = comparison.first.protocol
@@ -178,16 +187,13 @@ def write_comparison(folder: str | Path, pair: ScoredPair) -> None:
             "map_difference": _difference_dict(comparison.map),
             "average_map_difference": {name: _difference_dict(d) for name, d in comparison.averages.items()},
         }
-        of_map, of_classes = pair.tables_of(comparison)
-        write_tables(folder, f"comparison_{protocol}", [of_map])
-        write_tables(folder, f"comparison_per_class_{protocol}", [of_classes])
     if pair.classification is not None:
         found["classification"] = {
             "first_map_fraction": pair.classification.first,
             "second_map_fraction": pair.classification.second,
             "difference": _difference_dict(pair.classification.difference),
         }
-    write_json(folder / "comparison.json", found)
+    return found
 
 
 def _difference_dict(difference: Difference) -> dict[str, Any]:

@@ -12,38 +12,36 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from tc3net.common import stack
 from tc3net.common.errors import UserError, plain_message
 from tc3net.common.files import atomic_path
-from tc3net.common.stack import NAME, optimizer_variables
-from tc3net.model import ThreeCNet
+
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
 
 _VALUE_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _NOTES_KEY, _STACK_KEY = (f"{name}/.ATTRIBUTES/py_state" for name in ("notes", "stack"))
-_UNREADABLE = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
 
-class _Notes(tf.train.experimental.PythonState):
-    """A JSON value inside a checkpoint."""
+def _unreadable_errors() -> tuple[type[Exception], ...]:
+    return (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
-    def __init__(self, value: Any = None) -> None:
-        self.value = value
 
-    def serialize(self) -> str:
-        return json.dumps(self.value)
+def _notes(value: Any = None) -> Any:
+    from tc3net.runs.checkpoint_notes import Notes  # needs TensorFlow
 
-    def deserialize(self, string_value: str) -> None:
-        self.value = json.loads(string_value)
+    return Notes(value)
 
 
 def saved_variables(model: ThreeCNet) -> dict[str, dict[str, tf.Variable]]:
     """What a checkpoint of a compiled model holds: network with centers, optimizer slots and step, and any averages."""
     averages = model.average.variables if model.average is not None else {}
     elsewhere = {id(variable) for variable in averages.values()}  # Lookahead's and SWA's are the optimizer's own
-    numbered = enumerate(optimizer_variables(model.optimizer))
+    numbered = enumerate(stack.optimizer_variables(model.optimizer))
     optimizer = {str(i): variable for i, variable in numbered if id(variable) not in elsewhere}
     return {
         "network": model.named_variables(),
@@ -86,7 +84,7 @@ def damage(path: str) -> str | None:
         reader = tf.train.load_checkpoint(path)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    except _UNREADABLE as error:
+    except _unreadable_errors() as error:
         return plain_message(error)
     return None
 
@@ -102,7 +100,7 @@ class CheckpointFolder:
 
     def __init__(self, folder: str | Path, model: ThreeCNet, keep: int) -> None:
         self._folder, self._model, self._keep = Path(folder), model, keep
-        self._notes = _Notes()
+        self._notes = _notes()
 
     def save(self, step: int, notes: Any = None) -> str:
         """Saves the state after `step` steps; returns the checkpoint's path.
@@ -114,7 +112,7 @@ class CheckpointFolder:
         self._notes.value = notes
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"step-{step}"
-        checkpoint = tf.train.Checkpoint(**saved_variables(self._model), notes=self._notes, stack=_Notes(NAME))
+        checkpoint = tf.train.Checkpoint(**saved_variables(self._model), notes=self._notes, stack=_notes(stack.NAME))
         try:
             path = checkpoint.write(str(self._folder / name))
         except BaseException:
@@ -186,7 +184,7 @@ class CheckpointFolder:
         objects: dict[str, Any] = saved_variables(self._model)
         if _STACK_KEY in stored:
             check_stack(path)
-            objects["stack"] = _Notes()
+            objects["stack"] = _notes()
         self._notes.value = None
         if _NOTES_KEY in stored:
             objects["notes"] = self._notes
@@ -254,7 +252,7 @@ def restore_network(path: str, model: ThreeCNet, weights: str = "averaged") -> b
         checkpoint = tf.train.Checkpoint(network=named)
     try:
         status = checkpoint.read(path)
-    except _UNREADABLE as error:
+    except _unreadable_errors() as error:
         raise _unreadable(path, error) from None
     status.assert_existing_objects_matched()
     status.expect_partial()
@@ -271,11 +269,11 @@ def _unreadable(path: str, error: Exception) -> UserError:
 def check_stack(path: str) -> None:
     """Raises UserError if the checkpoint is of the other stack, where the same optimizer orders its state otherwise."""
     written_by = json.loads(tf.train.load_checkpoint(path).get_tensor(_STACK_KEY))
-    if written_by != NAME:
+    if written_by != stack.NAME:
         raise UserError(
-            f"{path}: the state of the optimizer was written with {written_by}, this is {NAME}, where it has another "
-            "form. Resume the run in the environment that it was started in (run.json names its versions), or train in "
-            "another --run_dir. evaluate, predict, export and report take this run as it is."
+            f"{path}: the state of the optimizer was written with {written_by}, this is {stack.NAME}, where it has "
+            "another form. Resume the run in the environment that it was started in (run.json names its versions), or "
+            "train in another --run_dir. evaluate, predict, export and report take this run as it is."
         )
 
 
@@ -287,7 +285,7 @@ def check_shapes(path: str, model: ThreeCNet) -> dict[str, Any]:
     """
     try:
         stored: dict[str, Any] = tf.train.load_checkpoint(path).get_variable_to_shape_map()
-    except _UNREADABLE as error:
+    except _unreadable_errors() as error:
         raise _unreadable(path, error) from None
     for name, variable in model.named_variables().items():
         found, expected = stored.get(f"network/{name}{_VALUE_SUFFIX}"), variable.shape.as_list()

@@ -14,17 +14,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json, write_json
 from tc3net.data.schema import Manifest
 from tc3net.data.streams import Streams
-from tc3net.model import ModelConfig, ThreeCNet
+from tc3net.model import ModelConfig
 from tc3net.runs.checkpoints import latest, restore_network
 from tc3net.runs.description import RunInfo, TrainingChoices
 from tc3net.runs.lock import LOCK
+
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
 
 PSEUDO_SEGMENTS = "pseudo_segments.json"
 CHECKPOINTS = {"last": "checkpoints", "best": "best"}
@@ -159,6 +162,15 @@ def check_same_classes(run_dir: str | Path, run: RunInfo, dataset_dir: str | Pat
         )
 
 
+def checkpoint_of(run_dir: str | Path, which: str) -> str:
+    """The path of a run's checkpoint, "last" or "best".
+
+    Raises:
+        UserError: it is not there.
+    """
+    return latest(Path(run_dir) / CHECKPOINTS[which])
+
+
 def load_model(run_dir: str | Path, which: str, weights: str = "averaged") -> tuple[ThreeCNet, RunInfo, str]:
     """The trained model of a run folder.
 
@@ -174,7 +186,9 @@ def load_model(run_dir: str | Path, which: str, weights: str = "averaged") -> tu
         UserError: no run there, or no such checkpoint.
     """
     run = load_run(run_dir)
+    from tc3net.model import ThreeCNet
+
     model = ThreeCNet(len(run.classes), run.streams, run.model, heads=run.make_heads())
-    path = latest(Path(run_dir) / CHECKPOINTS[which])
+    path = checkpoint_of(run_dir, which)
     averaged = restore_network(path, model, weights)
     return model, run, f"{path} (averaged weights)" if averaged else path

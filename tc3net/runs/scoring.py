@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tc3net.common.config import option
 from tc3net.common.extensions import load_extensions
@@ -11,9 +12,12 @@ from tc3net.data.split import Split, open_split
 from tc3net.detection import DetectionConfig
 from tc3net.inference.raw_scores import RawScores
 from tc3net.inference.scorer import Scorer, score_videos
-from tc3net.model import ThreeCNet
 from tc3net.runs.description import RunInfo
-from tc3net.runs.folder import CheckpointChoice, check_same_classes, load_model
+from tc3net.runs.folder import CheckpointChoice, check_same_classes, checkpoint_of, load_model, load_run
+from tc3net.terminal.devices import say_devices
+
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
 
 
 @dataclass(frozen=True)
@@ -23,14 +27,29 @@ class OpenedRun:
     Attributes:
         run_dir: run folder.
         info: what the run is.
-        model: with the weights that were asked for.
-        source: where those are from, in words.
+        choice: which of its weights.
     """
 
     run_dir: str
     info: RunInfo
-    model: ThreeCNet
-    source: str
+    choice: CheckpointChoice
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[ThreeCNet, str]:
+        """Read when it is first needed: what else a command was given is checked before, without TensorFlow."""
+        model, _, source = load_model(self.run_dir, self.choice.checkpoint, self.choice.weights)
+        say_devices()
+        return model, source
+
+    @property
+    def model(self) -> ThreeCNet:
+        """With the weights that were asked for."""
+        return self._loaded[0]
+
+    @property
+    def source(self) -> str:
+        """Where those are from, in words."""
+        return self._loaded[1]
 
     @functools.cached_property
     def scorer(self) -> Scorer:
@@ -58,7 +77,7 @@ class OpenedRun:
 
 
 def open_run(run_dir: str, choice: CheckpointChoice = CheckpointChoice()) -> OpenedRun:
-    """Loads the model of a run folder.
+    """A run folder whose model is loaded when it is first used.
 
     Args:
         run_dir: run folder.
@@ -67,8 +86,10 @@ def open_run(run_dir: str, choice: CheckpointChoice = CheckpointChoice()) -> Ope
     Raises:
         UserError: no run there, no such checkpoint, or modules that it needs are not loaded.
     """
-    model, info, source = load_model(run_dir, choice.checkpoint, choice.weights)
-    return OpenedRun(str(run_dir), info, model, source)
+    info = load_run(run_dir)
+    info.make_heads()
+    checkpoint_of(run_dir, choice.checkpoint)
+    return OpenedRun(str(run_dir), info, choice)
 
 
 @dataclass(frozen=True)
@@ -120,4 +141,5 @@ class Scoring:
         """
         load_extensions(self.extensions)
         run = open_run(self.run_dir, self.choice)
-        return Opened(run.scorer, run.open_split(self.videos.dataset_dir, self.videos.subset), run.source)
+        split = run.open_split(self.videos.dataset_dir, self.videos.subset)
+        return Opened(run.scorer, split, run.source)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -18,7 +19,6 @@ from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase, boundary_seconds
 from tc3net.detection import DetectionConfig, detect_in, evidence_of, video_scores
 from tc3net.inference.scorer import pooled_top_k
-from tc3net.model import ThreeCNet
 from tc3net.saved_model.request_checks import (
     Videos,
     check_per_video,
@@ -28,7 +28,10 @@ from tc3net.saved_model.request_checks import (
     require,
 )
 
-Tensors = dict[str, tf.Tensor]
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
+
+Tensors = dict[str, Any]  # of tf.Tensor
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from absl import flags
 
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError
+from tc3net.common.errors import UsageError, UserError
 from tc3net.data.streams import Streams
 from tc3net.intervals.detections_json import save_detections
 from tc3net.prediction.feature_files import FeatureFiles, FileChoices, read_videos
@@ -273,7 +273,7 @@ def main(argv: Sequence[str]) -> None:
                 raise UserError(f"{client.config.address}: no version of {client.config.model_name!r} is loaded yet.")
             return
         if not FLAGS.features:
-            raise UserError("--features is missing: feature files [segments, 2D], comma separated (or --health).")
+            raise UsageError("--features is missing: feature files [segments, 2D], comma separated (or --health).")
         videos = read_videos(FeatureFiles(joint=FLAGS.features), client.streams(), from_flags(FileChoices))
         found = {
             video_id: client.localize(features, fps=FLAGS.fps, stride=FLAGS.stride_frames)

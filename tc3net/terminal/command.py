@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
 
 from absl import app, flags, logging
 
-from tc3net.common.errors import UserError, user_error_of
+from tc3net.common.errors import UsageError, UserError, user_error_of
 from tc3net.common.extensions import define_extensions_flag, load_extensions, requested
+from tc3net.terminal import devices
+from tc3net.terminal.arguments import parse
 from tc3net.terminal.encoding import write_every_sign
+from tc3net.terminal.flagfiles import expanded
 from tc3net.terminal.interrupt import as_exception, say_interrupted
 
 # Flags that name where results go; of those a command has, an error names the ones that were given.
 _PLACES = ("run_dir", "output_dir", "export_dir", "output")
+_answers: list[TextIO] = []  # where the result alone goes while --json is given
 
 
 def run_main(
@@ -22,8 +30,9 @@ def run_main(
 ) -> None:
     """Runs a command-line main under absl.
 
-    A `UserError`, and what the system says about disks and paths, ends the process with status 1 and only its message;
-    Ctrl-C with status 130 and one line; a reader of the output that has gone (`| head`) with status 141 and none.
+    The exit status is 0 where all was done; 1 with the message alone for a `UserError`, and for what the system says
+    about disks and paths; 2 for a command line that is not understood; 130 with one line for Ctrl-C; 141 with none
+    where the reader of the output has gone (`| head`). Messages go to standard error.
 
     Args:
         main: takes the positional arguments left over after flag parsing (program name first).
@@ -36,22 +45,27 @@ def run_main(
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own bookkeeping at INFO
         if len(argv) > 1 and not positional:
-            raise UserError(
+            raise UsageError(
                 f"Found positional arguments {list(argv[1:])}; expected only --flag=value. "
                 "Write every option as --name=value (run with --help for the list)."
             )
-        main(argv)
+        with _answer_alone() if "json" in flags.FLAGS and flags.FLAGS.json else contextlib.nullcontext():
+            main(argv)
         sys.stdout.flush()  # here, where an error still has its message
 
     write_every_sign()
+    devices.tell_once()
     define_extensions_flag()
     try:
         as_exception()
         check_decoded(sys.argv[1:])
-        load_extensions(requested(sys.argv[1:]))
+        arguments = expanded(sys.argv[1:])
+        load_extensions(requested(arguments))
         if register_flags is not None:
             register_flags()
-        app.run(guarded)
+        spec, doc = (getattr(main, "__globals__", {}).get(name) for name in ("__spec__", "__doc__"))
+        parser = functools.partial(parse, module=spec.name if spec else sys.argv[0], doc=doc or "")
+        app.run(guarded, [sys.argv[0], *arguments], flags_parser=parser)
     except KeyboardInterrupt:
         sys.exit(say_interrupted())
     except BrokenPipeError:
@@ -87,4 +101,26 @@ def _refused(error: UserError) -> int:
     except OSError:  # a full disk again
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     print(f"\nerror: {error}", file=sys.stderr)
-    return 1
+    return 2 if isinstance(error, UsageError) else 1
+
+
+def define_json_flag(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines `--json`, for a command that ends with `print_json`."""
+    text = "Print the result as one JSON object on standard output; everything else goes to standard error."
+    flags.DEFINE_bool("json", False, text, flag_values=flag_values)
+
+
+@contextlib.contextmanager
+def _answer_alone() -> Iterator[None]:
+    _answers.append(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _answers.pop()
+
+
+def print_json(value: Any) -> None:
+    """The result of a command to which `--json` was given; does nothing where it was not."""
+    if _answers:
+        print(json.dumps(value, indent=1, allow_nan=False), file=_answers[-1], flush=True)

@@ -15,7 +15,7 @@ LINE = "Interrupted (Ctrl-C)."
 _PACKAGES = {"tc3net", "data_prep"}
 
 
-def _is_command() -> bool:
+def is_command() -> bool:
     """Whether `python -m` is looking for one of our commands: only then are the process's signals ours."""
     if sys.argv[:1] != ["-m"]:  # what stands there while it looks
         return False
@@ -30,9 +30,13 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(STATUS)  # nothing is written yet; an exception would become an ImportError of whoever is being imported
 
 
-def leave_at_once_while_importing() -> None:
-    """From here to `as_exception`, Ctrl-C ends the process at once, if that is one of our commands."""
-    ours = threading.current_thread() is threading.main_thread() and _is_command()
+def leave_at_once_while_importing(is_ours: bool | None = None) -> None:
+    """From here to `as_exception`, Ctrl-C ends the process at once, if that is one of our commands.
+
+    Args:
+        is_ours: whether it is; None: by `is_command`.
+    """
+    ours = threading.current_thread() is threading.main_thread() and (is_command() if is_ours is None else is_ours)
     if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def progress_bar(items: Iterable[Any] | None, what: str, unit: str, *, total: int | None = None, done: int = 0) -> tqdm:
@@ -18,5 +19,7 @@ def progress_bar(items: Iterable[Any] | None, what: str, unit: str, *, total: in
         total: how many there are; of `items` without a length too.
         done: how many were done before.
     """
+    from tqdm import tqdm  # here, since help and refused input need no bar
+
     # None: switched off where the output is no terminal. Short work shows nothing, and what is done leaves nothing.
     return tqdm(items, desc=what, unit=unit, total=total, initial=done, disable=None, delay=0.5, leave=False)

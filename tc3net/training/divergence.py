@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -11,8 +12,10 @@ import tensorflow as tf
 from tc3net.common.errors import UserError
 from tc3net.data.pipeline import InputConfig, training_batches
 from tc3net.data.split import Split
-from tc3net.model import ThreeCNet
 from tc3net.runs.checkpoints import saved_variables
+
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
 
 
 def variables_not_finite(model: ThreeCNet) -> list[str]:

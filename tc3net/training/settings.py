@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tc3net.common.errors import UserError
 from tc3net.common.extensions import loaded_extensions
@@ -13,7 +13,7 @@ from tc3net.data.schema import Manifest
 from tc3net.detection import DetectionConfig, check_attention
 from tc3net.evaluation import find_protocol
 from tc3net.losses import LossConfig, LossTerm
-from tc3net.model import ModelConfig, ThreeCNet
+from tc3net.model import ModelConfig
 from tc3net.model.heads import Head, check_heads, heads_as_dict
 from tc3net.optimization.optimizers import OptimizerConfig, make_optimizer
 from tc3net.optimization.schedules import ScheduleConfig, make_schedule
@@ -24,6 +24,9 @@ from tc3net.training.selection import SelectionConfig
 from tc3net.training.tensorboard_log import SELECTION_TAG, RunCard, TensorBoardConfig, markdown_table
 from tc3net.training.trainer import TrainerConfig
 from tc3net.training.validation import HELD_OUT_TAG, describe_selection
+
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
 
 # Field of `Settings` -> the dataclass whose fields are its flags.
 CONFIGS: dict[str, type] = {
@@ -101,6 +104,8 @@ class Settings:
 
     def make_model(self, manifest: Manifest) -> ThreeCNet:
         """The compiled model; call inside the strategy's scope."""
+        from tc3net.model import ThreeCNet
+
         model = ThreeCNet(len(manifest.classes), manifest.streams, self.model, seed=self.inputs.seed, heads=self.heads)
         config = self.optimizer
         rate = make_schedule(self.schedule, config.learning_rate, self.trainer.iterations)

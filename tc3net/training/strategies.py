@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
+from tc3net.terminal.devices import say_devices
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 _TF_CONFIG = (
@@ -73,7 +74,10 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     text = os.environ.get("TF_CONFIG")
     if name == "multi_worker" or (name == "auto" and text and sum(read_tf_config(text).values()) > 1):
         read_tf_config(text)
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        say_devices()
+        return strategy
+    say_devices()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "one_device" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()

@@ -8,24 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 import tensorflow as tf
-from tensorboard.plugins.hparams import api as hp
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig, video_scores
 from tc3net.evaluation import find_protocol
 from tc3net.inference.raw_scores import RawScores
-from tc3net.model import ThreeCNet
 from tc3net.results.assessment import tiou_text
 from tc3net.training.event_files import trim_events
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer
 from tc3net.training.validation import Watched
 from tc3net.visualization.curves import CurveSource, video_tracks
 from tc3net.visualization.timeline import timeline_png
+
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
 
 SELECTION_TAG = "selection"
 MAX_CLASSES = 200  # of per-class curves; with more, TensorBoard's page is of no use and slow
@@ -191,6 +192,8 @@ class TensorBoardLog(Observer):
                 tf.summary.text(f"run/{title}", text)
         if self._card.hparams:
             with self._eval.as_default(0):
+                from tensorboard.plugins.hparams import api as hp  # needs TensorFlow
+
                 metrics = [hp.Metric(tag, display_name=shown) for tag, shown in self._card.metrics.items()]
                 hp.hparams_config(hparams=[hp.HParam(name) for name in self._card.hparams], metrics=metrics)
                 hp.hparams(dict(self._card.hparams), trial_id=str(self._folder.parent))

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -23,7 +23,6 @@ from tc3net.common.errors import UserError
 from tc3net.data.cache import CACHES, TrainingSource
 from tc3net.data.sampling import InputConfig
 from tc3net.data.split import Split, readable
-from tc3net.model import ThreeCNet
 from tc3net.runs.checkpoints import CheckpointFolder, step_of
 from tc3net.terminal.interruption import Interrupted, Interruptions
 from tc3net.training.divergence import explain, variables_not_finite
@@ -32,6 +31,9 @@ from tc3net.training.observers import Evaluation, Observer, TerminalLog
 from tc3net.training.selection import Progress
 from tc3net.training.step_log import LogInterval
 from tc3net.training.strategies import STRATEGIES, all_present, from_chief, is_chief, num_workers
+
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
 
 # Workers act on a request to stop this many steps after it was passed round, so that none waits for the device.
 _NOTICE_STEPS = 4

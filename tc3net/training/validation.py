@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,9 +21,11 @@ from tc3net.evaluation import find_protocol
 from tc3net.inference.raw_scores import RawScores
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.losses import Term
-from tc3net.model import ThreeCNet
 from tc3net.results.assessment import Assessment, assess, selection_tag
 from tc3net.training.observers import Evaluation
+
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
 
 HELD_OUT_TAG = "holdout/"
 _CLASSIFICATION, _LOSS = "classification/mAP", "loss"
@@ -120,7 +122,7 @@ class Validation:
         self._scored = model
         if model.average is not None:
             # A second model, not the first with other weights for a while: an interruption can confuse nothing.
-            self._scored = ThreeCNet.from_config(model.get_config())
+            self._scored = type(model).from_config(model.get_config())
             self._scored.loss_config, self._scored.objective = model.loss_config, model.objective
         self._scorer = Scorer(self._scored, model.loss_config.top_k_divisor)
         self._test, self._held_out = test, held_out

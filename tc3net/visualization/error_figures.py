@@ -5,16 +5,17 @@ Colours stay apart for colour-blind readers (Okabe and Ito); every value that ma
 
 from __future__ import annotations
 
-import matplotlib
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from tc3net.evaluation.error_analysis import GROUPS, TYPES, ErrorAnalysis
 from tc3net.evaluation.sensitivity import Sensitivity, SensitivityAnalysis
+from tc3net.visualization.style import new_figure
 
-matplotlib.use("Agg")  # files only: no display is needed, and none is opened
-
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLORS = dict(zip(TYPES, ("#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#D55E00", "#BBBBBB")))
 MISSED, BAR, BASE = "#0072B2", "#0072B2", "#333333"
@@ -29,9 +30,8 @@ def false_positive_figure(errors: ErrorAnalysis, tiou: float, title: str) -> Fig
         title: what was evaluated.
     """
     row = errors.tious.index(tiou)
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(10.5, 4.4), layout="constrained", gridspec_kw={"width_ratios": [5, 4]}
-    )
+    figure = new_figure(10.5, 4.4)
+    left, right = figure.subplots(1, 2, width_ratios=[5, 4])
     counts = errors.profile[row].astype(float)  # [GROUPS, types]
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     bottom = np.zeros(GROUPS)
@@ -97,9 +97,8 @@ def _panels(
     """A panel of bars per characteristic, in percent, on one scale."""
     values, base = [100 * heights for heights in fractions], 100 * fraction_of_all
     widths = [len(c.buckets) for c in analysis.characteristics]
-    figure, axes = plt.subplots(
-        1, len(widths), figsize=(10.5, 3.6), sharey=True, layout="constrained", gridspec_kw={"width_ratios": widths}
-    )
+    figure = new_figure(10.5, 3.6)
+    axes = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
     top = max(base, *(np.nanmax(heights, initial=0) for heights in values), 1)
     for axis, characteristic, heights in zip(axes, analysis.characteristics, values):
         _bars(axis, characteristic, heights, top)
@@ -112,10 +111,10 @@ def _panels(
     return figure
 
 
-def _bars(axis: plt.Axes, characteristic: Sensitivity, heights: np.ndarray, top: float) -> None:
+def _bars(axis: Axes, characteristic: Sensitivity, heights: np.ndarray, top: float) -> None:
     places = np.arange(len(heights))
     axis.bar(places, np.nan_to_num(heights), 0.75, color=BAR)
-    for place, height in zip(places, heights):
+    for place, height in enumerate(heights):
         text = f"{height:.1f}" if np.isfinite(height) else "none"
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # the dashed line must not cross the number
         axis.text(

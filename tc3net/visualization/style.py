@@ -6,25 +6,31 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+import matplotlib
 
 from tc3net.common.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg")
 
 
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of some inches; not pyplot's, which would open a display, and leave figures open."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 @contextlib.contextmanager
 def _drawn(name: str, draw: Callable[..., Figure], *arguments: Any) -> Iterator[Figure]:
-    """The figure `draw(*arguments)` in the common style, closed afterwards; what is saved depends on numbers alone."""
-    with plt.rc_context({"svg.hashsalt": name, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = draw(*arguments)
-        try:
-            yield figure
-        finally:
-            plt.close(figure)
+    """The figure `draw(*arguments)` in the common style; what is saved depends on numbers alone."""
+    common = {"svg.hashsalt": name, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    with matplotlib.rc_context(common):
+        yield draw(*arguments)
 
 
 def save(folder: str | Path, name: str, draw: Callable[..., Figure], *arguments: Any) -> None:

@@ -6,13 +6,16 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure  # not pyplot: no display, no figure left open, a notebook's own are left alone
 
 from tc3net.common.files import atomic_path
+from tc3net.visualization.style import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _DPI = 110
 # Colours that stay apart for colour-blind readers (Okabe and Ito); lightness differs as well, for print.
@@ -63,7 +66,7 @@ def timeline_png(title: str, edges_s: np.ndarray, tracks: Sequence[ClassTrack]) 
 
 def _figure(title: str, edges_s: np.ndarray, tracks: Sequence[ClassTrack], width: float) -> Figure:
     """One panel per class over a common time axis; width in inches. The legend lies above the panels, not in one."""
-    figure = Figure(figsize=(width, 0.8 + 2.4 * len(tracks)), layout="constrained")
+    figure = new_figure(width, 0.8 + 2.4 * len(tracks))
     heights = [ratio for _ in tracks for ratio in (3, 1)]
     axes = figure.subplots(
         len(heights), 1, sharex=True, squeeze=False, height_ratios=heights, gridspec_kw={"hspace": 0.12}
@@ -150,6 +153,8 @@ def bars_on_pixels(
 
 def _paler(color: str, strength: float) -> tuple[float, float, float]:
     """A color mixed with white; strength 1: itself."""
+    from matplotlib.colors import to_rgba
+
     red, green, blue, _ = to_rgba(color)
     return 1 - strength * (1 - red), 1 - strength * (1 - green), 1 - strength * (1 - blue)
 

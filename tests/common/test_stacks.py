@@ -79,7 +79,7 @@ def test_a_checkpoint_of_the_other_stack_is_refused_before_anything_is_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = "Keras 2" if NAME == "Keras 3" else "Keras 3"
-    monkeypatch.setattr("tc3net.runs.checkpoints.NAME", other)
+    monkeypatch.setattr("tc3net.common.stack.NAME", other)
     CheckpointFolder(tmp_path, stack_exchange.make_model(), keep=1).save(1)
     monkeypatch.undo()
     model = stack_exchange.make_model()

@@ -431,8 +431,8 @@ def test_thumos_text_files(tmp_path):
         ({"Run_val": "v 1 2\nv 1 x\n"}, "Run_val.txt:2: found 'v 1 x'"),
         ({"Run_val": "v 1 2 3\n"}, "Run_val.txt:1: found"),
         ({"Run_val": "v 1 2\n", "Run_test": "v 3 4\n"}, "video 'v' is in validation, but also in test"),
-        ({"Ambiguous_val": "v 1 2\n"}, "neither of W-TALC's videoname.npy and THUMOS14's"),
-        ({}, "neither of W-TALC's"),
+        ({"Ambiguous_val": "v 1 2\n"}, "none of W-TALC's videoname.npy, THUMOS14's"),
+        ({}, "none of W-TALC's"),
     ],
 )
 def test_bad_thumos_files_are_named(tmp_path, files, message):

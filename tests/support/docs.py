@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 from tc3net.common import extensions
+from tc3net.terminal.console import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,9 +46,13 @@ def shell_lines(page: str) -> list[str]:
 
 
 def module_commands(page: str) -> list[list[str]]:
-    """The `python -m MODULE ...` lines of a page, as [MODULE, argument, ...]."""
-    words = [shlex.split(line) for line in shell_lines(page) if line.startswith("python -m ")]
-    return [line[2:] for line in words]
+    """The `python -m MODULE ...` and `tc3net COMMAND ...` lines of a page, as [MODULE, argument, ...]."""
+    lines = [shlex.split(line.partition(" > ")[0]) for line in shell_lines(page)]
+    return [
+        words[2:] if words[:2] == ["python", "-m"] else [COMMANDS[words[1]].module, *words[2:]]
+        for words in lines
+        if words[:2] == ["python", "-m"] or (words[0] == "tc3net" and not words[1].startswith("--"))
+    ]
 
 
 def write_module(folder: Path, name: str, source: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from absl import app, flags
 
-from tc3net.common.errors import UserError, user_error_of
+from tc3net.common.errors import UsageError, UserError, user_error_of
 from tc3net.terminal import command
 
 
@@ -19,7 +19,7 @@ from tc3net.terminal import command
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[object, str]]:
     """Runs a main; exit status and standard error."""
 
-    def call_main(main: Callable[[list[str]], None]) -> None:
+    def call_main(main: Callable[[list[str]], None], argv: list[str], flags_parser: object) -> None:
         main(["program"])
 
     def run(error: BaseException) -> tuple[object, str]:
@@ -104,7 +104,7 @@ def test_the_commands_own_folders_are_named_where_the_error_names_none() -> None
 def test_anything_else_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     assert user_error_of(error) is None
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(app, "run", fail)
@@ -116,6 +116,7 @@ def test_anything_else_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, erro
 
 def test_a_users_error_ctrl_c_and_a_reader_that_has_gone(run) -> None:
     assert run(UserError("Found a, expected b. Do c.")) == (1, "\nerror: Found a, expected b. Do c.\n")
+    assert run(UsageError("--a is missing.")) == (2, "\nerror: --a is missing.\n")
     assert run(KeyboardInterrupt()) == (130, "")
     assert run(BrokenPipeError(errno.EPIPE, "x")) == (141, "")
 

@@ -13,12 +13,24 @@ import pytest
 from tc3net.terminal import interrupt
 from tests.support.forked_commands import LIMIT_S, Command
 
+# A command that needs TensorFlow as soon as it runs.
+IMPORTS_TENSORFLOW = """
+from tc3net.terminal.deferred import defer_imports
+defer_imports()
+import tensorflow as tf
+from tc3net.terminal.command import run_main
+run_main(lambda argv: print(tf.constant(1)))
+"""
 
-@pytest.mark.parametrize("module", ["tc3net.train", "data_prep.convert"])
-def test_during_imports(module: str) -> None:
-    command = Command([module], new_process=True)
+
+@pytest.mark.parametrize("library", ["numpy", "tensorflow"])
+def test_during_imports(library: str, tmp_path: Path) -> None:
+    """NumPy is imported after our own package and before the command begins, TensorFlow by the command itself."""
+    command = Command(["tc3net.evaluate", "--scores=x.npz", f"--output_dir={tmp_path}"], tmp_path, new_process=True)
+    if library == "tensorflow":
+        command = Command(["-c", IMPORTS_TENSORFLOW], tmp_path, new_process=True)
     maps, deadline = Path(f"/proc/{command.pid}/maps"), time.monotonic() + LIMIT_S
-    while "numpy" not in maps.read_text():  # imported after our own package, before TensorFlow
+    while library not in maps.read_text():
         assert command.poll() is None and time.monotonic() < deadline, command.printed()
         time.sleep(0.005)
     command.send_signal(signal.SIGINT)
