@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from data_prep.features.growing import GrowingFile, JoinedFiles
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
-from tc3net.detection import DetectionConfig, detect, detect_videos
+from tc3net.detection import DetectionConfig, Evidence, detect_in, detect_videos
 from tc3net.inference.new_videos import score_features
 from tc3net.inference.scorer import Scorer
 from tc3net.prediction import follow
@@ -29,25 +29,31 @@ CONFIG = FollowConfig(follow_window=32, follow_hop=4, follow_timeout_s=0.2, foll
 
 
 @functools.cache
-def traced_detect(config: DetectionConfig, divisor: int, classes: int) -> Callable[..., dict[str, tf.Tensor]]:
-    spec = tf.RaggedTensorSpec([None, None, classes], tf.float32, ragged_rank=1)
-    return tf.function(lambda tcam: detect(tcam, config, divisor), input_signature=[spec], autograph=False)
+def traced_detect(config: DetectionConfig, classes: int) -> Callable[..., dict[str, tf.Tensor]]:
+    tracks = tf.RaggedTensorSpec([None, None, classes], tf.float32, ragged_rank=1)
+    signature = [tracks, tf.TensorSpec([None, classes], tf.float32)]
+    return tf.function(
+        lambda tracks, scores: detect_in(Evidence(tracks, tracks, scores), config),
+        input_signature=signature,
+        autograph=False,
+    )
 
 
 @pytest.fixture(autouse=True)
 def a_graph_for_every_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hundreds of windows of a few settings: op by op that takes twenty times as long."""
 
-    def found(tcam: tf.RaggedTensor, config: DetectionConfig, divisor: int) -> dict[str, tf.Tensor]:
-        return traced_detect(config, divisor, tcam.shape[-1])(tcam)
+    def found(evidence: Evidence, config: DetectionConfig) -> dict[str, tf.Tensor]:
+        assert evidence.scored is evidence.tracks  # one T-CAM is all that is read here
+        return traced_detect(config, evidence.tracks.shape[-1])(evidence.tracks, evidence.classes)
 
-    monkeypatch.setattr(follow, "detect", found)
+    monkeypatch.setattr(follow, "detect_in", found)
 
 
 class Given:
     """A scorer whose T-CAM is the features themselves, one column a class."""
 
-    top_k_divisor = 8
+    top_k_divisor, streams = 8, ("rgb", "flow")
 
     def with_streams(self, features: Any) -> dict[str, np.ndarray]:
         rows = features.flat_values.numpy()
