@@ -54,7 +54,7 @@ weights: $(STAMP)
 
 docs: $(STAMP)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 # Succeeds where an interpreter is there that tensorflow-addons runs on.
 has-addons-python:

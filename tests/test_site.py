@@ -24,9 +24,10 @@ def test_every_page_of_docs_is_in_the_navigation() -> None:
 
 @needs(MKDOCS)
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
+    # Not --quiet: with it, warnings do not count.
     site = tmp_path / "site"
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)],
         cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
