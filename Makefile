@@ -5,6 +5,7 @@
 # make test-addons   all tests on the stack of tensorflow-addons (Python 3.9 to 3.11)
 # make weights       fetches the weights of the I3D network, whose tests are left out otherwise
 # make beam          adds Apache Beam to .venv, whose tests are left out otherwise
+# make docs          the documentation as a site, in site/
 # make lint          style and types
 # They set up .venv or .venv-addons themselves. Another interpreter: make PYTHON=python3.12 demo
 
@@ -26,7 +27,8 @@ IN_TWO        := -n 2 --dist loadfile --no-loadscope-reorder
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
 OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 
-.PHONY: demo demo-video test test-fast slow-list test-addons test-addons-fast beam weights has-addons-python lint clean
+.PHONY: demo demo-video test test-fast slow-list test-addons test-addons-fast beam weights docs has-addons-python lint \
+	clean
 
 demo: $(STAMP)
 	$(RUN) -m tc3net.demo --output_dir=demo_output
@@ -54,6 +56,10 @@ beam: $(STAMP_BEAM)
 
 weights: $(STAMP)
 	$(RUN) -m data_prep.weights --network=i3d_rgb
+
+docs: $(STAMP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 # Succeeds where an interpreter is there that tensorflow-addons runs on.
 has-addons-python:

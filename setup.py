@@ -87,6 +87,7 @@ setup(
         "flow": FLOW,  # optical flow
         "serving": SERVING,  # asking a model server over gRPC
         "beam": ["apache-beam>=2.60"],  # conversion and scoring on several machines
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"],  # the documentation as a site
         "dev": DEV,
     },
 )

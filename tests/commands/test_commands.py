@@ -259,7 +259,12 @@ def test_mistakes_are_refused_before_any_work(work: Path, tmp_path: Path) -> Non
     data = f"--dataset_dir={work / 'dataset'}"
     new = f"--run_dir={tmp_path / 'new'}"
     cases = {
-        "Unknown command line flag 'learnin_rate'": [*TRAIN, data, new, "--learnin_rate=1"],
+        "--learnin_rate is no flag of this command. Did you mean --learning_rate?": [
+            *TRAIN,
+            data,
+            new,
+            "--learnin_rate=1",
+        ],
         "--dropout=1.5; expected a rate in [0, 1)": [*TRAIN, data, new, "--dropout=1.5"],
         "--run_dir is missing": [*TRAIN, data],
         "--beta=1.0 with --batches=cropped": [*TRAIN, data, new, "--batches=cropped"],

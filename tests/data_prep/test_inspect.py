@@ -142,7 +142,7 @@ def test_exit_status_and_output_of_the_command(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("positional", "arguments", "status"), [("PATH", ["x", "y"], 0), ("PATH", [], 0), ("", ["x"], 1), ("", [], 0)]
+    ("positional", "arguments", "status"), [("PATH", ["x", "y"], 0), ("PATH", [], 0), ("", ["x"], 2), ("", [], 0)]
 )
 def test_positional_arguments_are_refused_unless_a_main_takes_them(positional, arguments, status):
     code = f"from tc3net.terminal.command import run_main as r; r(lambda a: print(a[1:]), positional={positional!r})"

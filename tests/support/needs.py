@@ -77,6 +77,11 @@ class Need:
         return f"{self.tests}: {self.cure}"
 
 
+MKDOCS = Need(
+    tests="the documentation as a site",
+    cure="pip install -e '.[docs]'",
+    here=installed("mkdocs", "material"),
+)
 BROWSER = Need(
     "browser tests",
     "install a Chromium and its driver (Debian and Ubuntu: chromium, chromium-driver)",
