@@ -104,10 +104,10 @@ def _flagfile(text: str, name: str) -> Path:
 
 
 def _title(flagfile: Path) -> str:
-    """The first line of a flagfile, up to its first full stop or colon."""
+    """The first line of a flagfile, up to its colon, without the words "on this trunk"."""
     first = flagfile.read_text(encoding="utf-8").partition("\n")[0]
     if not first.startswith("#"):
         raise UserError(
             f"{flagfile}: begins with {first[:40]!r}; expected a comment that says what the method is called."
         )
-    return first.lstrip("# ").split(". ")[0].split(": ")[0].rstrip(".")
+    return first.lstrip("# ").partition(":")[0].removesuffix(" on this trunk").rstrip(".")

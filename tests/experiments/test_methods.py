@@ -29,7 +29,11 @@ def test_every_method_that_comes_along_has_a_name_and_is_found() -> None:
     for name in known_methods():
         method = find_method(name)
         assert method.name == name and method.title and method.flagfile == METHODS / f"{name}.cfg"
-    assert find_method("3c_net").published == (26.6, None)
+        assert method.title.count("(") == method.title.count(")") and len(method.title) < 100
+    assert find_method("3c_net").title == "3C-Net (Narayan et al. 2019)" and find_method("3c_net").published == (
+        26.6,
+        None,
+    )
 
 
 def test_a_second_stage_and_a_flagfile_of_ones_own(tmp_path: Path) -> None:
