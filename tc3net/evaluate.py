@@ -43,9 +43,11 @@ from tc3net.results.assessment import assess_scored, check_protocols, segment_gr
 from tc3net.results.comparison import compare_scored, comparison_dict, load_pair, write_comparison
 from tc3net.results.folder import (
     DETECTIONS,
+    METRICS,
     RAW_SCORES,
     default_folder,
     read_metrics_file,
+    settings_beside,
     write_analysis,
     write_evaluation,
 )
@@ -126,8 +128,13 @@ def _ground_truth() -> AnnotatedVideos:
 
 
 def _detection_config() -> DetectionConfig:
-    """Flags over the run's settings over the defaults."""
-    return from_flags(DetectionConfig, base=load_run(FLAGS.run_dir).detection if FLAGS.run_dir else None)
+    """Flags over the run's settings, or those of the evaluation that left the scores, over the defaults."""
+    if FLAGS.run_dir:
+        return from_flags(DetectionConfig, base=load_run(FLAGS.run_dir).detection)
+    beside = settings_beside(FLAGS.scores) if FLAGS.scores else None
+    if beside is not None:
+        print(f"Detection settings that are not given: those of {Path(FLAGS.scores).parent / METRICS}.")
+    return from_flags(DetectionConfig, base=beside)
 
 
 def _scored() -> tuple[Scored, Path, dict[str, Any]]:

@@ -214,6 +214,18 @@ def read_metrics_file(folder: Path) -> dict[str, Any]:
     return metrics
 
 
+def settings_beside(raw_scores: str | Path) -> DetectionConfig | None:
+    """How the detections beside raw scores were made, by the metrics.json there; None where none says so.
+
+    Raises:
+        UserError: that file is damaged.
+    """
+    folder = Path(raw_scores).parent
+    if not (folder / METRICS).is_file() or "detection" not in read_metrics_file(folder):
+        return None
+    return detection_settings(folder)
+
+
 def detection_settings(folder: Path) -> DetectionConfig:
     """How the detections of an evaluation of raw scores were made.
 
