@@ -44,7 +44,7 @@ RUN_ELSEWHERE = {
     "docs/own-videos.md": "needs weights; tests/data_prep/test_extract.py, test_extraction_network.py",
     "docs/prediction.md": "tests/commands/test_commands.py, tests/prediction",
     "docs/refinement.md": "tests/refinement, tests/commands/test_refine.py",
-    "docs/real-footage.md": "the clips are a download; tests/studies/test_compose_clips.py, tests/experiments/test_methods.py",
+    "docs/real-footage.md": "the clips are a download; tests/studies, tests/experiments",
     "docs/report.md": "README.md's is the same; tests/report",
     "docs/serving.md": "needs the server; tests/serving",
     "docs/thumos14.md": "the data are a download; tests/data_prep converts such folders",
