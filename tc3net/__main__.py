@@ -27,8 +27,8 @@ _COMPLETION = "completion"
 
 def overview() -> str:
     """What `tc3net --help` prints."""
-    lines = [f"  {name:<14}{command.summary}" for name, command in COMMANDS.items()]
-    lines.append(f"  {_COMPLETION:<14}completion of commands and flags for a shell: {' or '.join(SHELLS)}")
+    lines = [f"  {name:<18}{command.summary}" for name, command in COMMANDS.items()]
+    lines.append(f"  {_COMPLETION:<18}completion of commands and flags for a shell: {' or '.join(SHELLS)}")
     return "\n".join(
         [(__doc__ or "").strip(), "", "Commands:", *lines, "", "Each has --help, and --helpfull for all flags."]
     )

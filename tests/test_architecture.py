@@ -119,7 +119,7 @@ def test_no_module_imports_itself_over_others() -> None:
     TopologicalSorter({name: set(imports(name)) - {name} for name in SOURCES}).prepare()  # CycleError shows the cycle
 
 
-MAX_ROOT_MODULES = {"tc3net": 12, "data_prep": 8}
+MAX_ROOT_MODULES = {"tc3net": 13, "data_prep": 8}
 # `common` is what needs no other package: it must not become the drawer for what found no place.
 MAX_MODULES, MAX_COMMON_LINES = 15, 720
 

@@ -12,10 +12,7 @@ from tc3net.model.heads import Head, NetworkShape, add_head
 if TYPE_CHECKING:
     import keras
 
-TAPS = 3
 WIDTHS = {"conv": 512, "dense": 256}  # of the hidden layers, as published
-# (taps, activation) of the hidden layers; one unit per segment follows.
-LAYERS = {"conv": (TAPS, TAPS), "dense": (1,)}
 
 
 @add_head
@@ -32,7 +29,7 @@ class Attention(Head):
         "none",
         "Attention of segments that no class owns, for each stream: none; conv, two convolutions over time (HAM-Net, "
         "CO2-Net); dense, a fully connected layer (STPN).",
-        choices=("none", *LAYERS),
+        choices=("none", *WIDTHS),
     )
     attention_width: int = option(0, "Units of its hidden layers; 0: as published, 512 (conv) or 256 (dense).")
     name: ClassVar[str] = "attention"

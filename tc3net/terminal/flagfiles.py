@@ -21,7 +21,8 @@ def shipped_folder() -> Path:
 def shipped_flagfiles() -> dict[str, Path]:
     """The shipped flagfiles by name: "thumos14.cfg", "methods/ham.cfg"."""
     folder = shipped_folder()
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.cfg"))}
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.cfg")}
+    return dict(sorted(found.items()))
 
 
 def find_flagfile(name: str, named_in: Path | None = None) -> Path:

@@ -10,7 +10,8 @@ from absl import flags
 from tc3net.common.errors import UsageError
 from tc3net.terminal.flagfiles import expanded, find_flagfile, shipped_flagfiles, shipped_folder
 
-NAMES = sorted(path.name for path in (Path(__file__).parents[2] / "configs").glob("*.cfg"))
+CONFIGS = Path(__file__).parents[2] / "configs"
+NAMES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.cfg"))
 
 
 def test_every_config_is_found_by_its_name_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,12 @@ import keras
 import tensorflow as tf
 
 from tc3net.data.streams import FUSED
-from tc3net.model.attention import LAYERS
 from tc3net.model.heads import NetworkShape
 from tc3net.ops.filters import dense_convolution
 
 SLOPE = 0.2  # of the leaky ReLU
+# Taps of the hidden layers, by --attention_head; one unit per segment follows.
+LAYERS = {"conv": (3, 3), "dense": (1,)}
 
 
 class AttentionLayer(keras.layers.Layer):
