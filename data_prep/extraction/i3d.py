@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from data_prep.extraction.backbones import Backbone
 from data_prep.extraction.inception import FEATURES
-from data_prep.extraction.network import I3D
 from data_prep.extraction.weight_cache import FLOW, RGB, is_stored, load_weights
 from data_prep.extraction.weights import PLANS, Arrays, random_weights
 from tc3net.common.errors import UserError
@@ -28,6 +27,8 @@ def i3d_backbone(network: str, arrays: Arrays, weights: str) -> Backbone:
         weights: what the side files call them.
     """
     plan = PLANS[network]
+    from data_prep.extraction.network import I3D  # here, since its layers import Keras
+
     model = I3D(plan, arrays, (FEATURES,))
     signature = tf.TensorSpec([None, None, None, None, plan.in_channels], tf.float32)
 

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # files only: no display is needed, and none is opened
-
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
 from tc3net.evaluation import find_protocol
 from tc3net.evaluation.resampling import percentile_interval
@@ -20,6 +14,9 @@ from tc3net.experiments.ablation import percent
 from tc3net.experiments.method_runs import COMMON, OWN, TUNED
 from tc3net.experiments.methods import Method
 from tc3net.results.assessment import map_tag
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RULES = {OWN: "own rule", COMMON: "common rule", TUNED: "tuned rule"}
 COLORS = {OWN: "#999999", COMMON: "#56B4E9", TUNED: "#E69F00"}
@@ -153,8 +150,11 @@ def as_dict(standings: Sequence[Standing], protocol: str, choices: Callable[[Met
 
 def picture(standings: Sequence[Standing], protocol: str, caption: str) -> Figure:
     """A row per method, a dot per seed and rule, a bar at each mean."""
+    from matplotlib.figure import Figure
+
     heading, tag = list(numbers_of(protocol).items())[-1]
-    figure, axes = plt.subplots(figsize=(7.5, 1.6 + 0.42 * len(standings)), layout="constrained")
+    figure = Figure(figsize=(7.5, 1.6 + 0.42 * len(standings)), layout="constrained")
+    axes = figure.subplots()
     for row, standing in enumerate(standings):
         for offset, rule in zip((-0.22, 0.0, 0.22), RULES):
             values = 100 * np.array(standing.values(rule, tag))

@@ -9,7 +9,7 @@ import hashlib
 import signal
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +20,6 @@ from tc3net.common.names import counted
 from tc3net.data.schema import Manifest
 from tc3net.data.subset_names import find_subset, is_test_subset
 from tc3net.losses.pseudo_segments import PseudoSegmentTerm
-from tc3net.model import ThreeCNet
 from tc3net.refinement.choice import ACTION, PseudoConfig, targets_of
 from tc3net.refinement.finding import find_segments, read_annotated
 from tc3net.refinement.pseudo_file import load_segments, save_segments
@@ -29,6 +28,9 @@ from tc3net.runs.folder import PSEUDO_SEGMENTS, CheckpointChoice, check_same_cla
 from tc3net.runs.scoring import open_run
 from tc3net.training.session import Place, Videos, train_run
 from tc3net.training.settings import Settings
+
+if TYPE_CHECKING:
+    from tc3net.model import ThreeCNet
 from tc3net.training.strategies import from_chief, is_chief
 
 
