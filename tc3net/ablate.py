@@ -54,8 +54,8 @@ def common_flags() -> dict[str, str]:
     return {flag.name: line for flag in train.own_flags() if flag.name not in own and (line := flag.serialize())}
 
 
-def check_flags() -> None:
-    """Raises UserError for what would fail, or mean something else, after hours."""
+def check_runs_flags() -> None:
+    """Raises UserError for flags of many runs that would fail, or mean something else, after hours."""
     check_protocols([FLAGS.protocol])
     for name in ("dataset_dir", "output_dir", "test_subset"):
         if not FLAGS[name].value:
@@ -65,6 +65,11 @@ def check_flags() -> None:
             raise UserError(f"--{name}: expected --output_dir and --seeds, since each run has its own.")
     if FLAGS.seeds < 1:
         raise UserError(f"--seeds={FLAGS.seeds}; expected 1 or more.")
+
+
+def check_flags() -> None:
+    """The same, and what would make no ablation."""
+    check_runs_flags()
     for name in ("alpha", "beta"):
         if FLAGS[name].value == 0:
             raise UserError(

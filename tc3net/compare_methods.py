@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import flags
 
-from tc3net import train
+from tc3net import ablate, train
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
@@ -27,11 +27,11 @@ from tc3net.experiments.method_runs import Contest, MethodRuns, facts_of
 from tc3net.experiments.method_tables import Standing, as_dict, markdown, picture
 from tc3net.experiments.methods import Method, find_methods, known_methods
 from tc3net.experiments.repeated_runs import ExperimentFolder
-from tc3net.results.assessment import check_protocols
 from tc3net.results.folder import write_text
 from tc3net.runs.folder import CheckpointChoice
 from tc3net.runs.provenance import dataset_checksum
 from tc3net.terminal.command import run_main
+from tc3net.terminal.flagfiles import expanded
 from tc3net.visualization import style
 
 FLAGS = flags.FLAGS
@@ -39,7 +39,7 @@ KIND = "a comparison of methods"
 # Given here, each with a meaning of its own.
 _OWN = {
     "methods", "dataset_dir", "output_dir", "seeds", "alternatives", "holdout_fraction", "trials", "protocol",
-    "detection", "checkpoint", "weights", "run_dir", "seed", "train_subset", "test_subset", "extensions",
+    "detection", "checkpoint", "weights", "run_dir", "seed", "train_subset", "test_subset",
 }  # fmt: skip
 # May differ from one start to the next: they change no number.
 _FREE = {"log_every", "checkpoint_every", "keep_checkpoints", "cache", "tensorboard", "tensorboard_videos"}
@@ -82,14 +82,10 @@ def detection_of(path: str) -> DetectionConfig:
     Raises:
         UserError: no such file, or other flags in it.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise UserError(f"--detection={path}: no such file.")
     values = flags.FlagValues()
     define_flags(DetectionConfig, values)
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     try:
-        values(["", *(line for line in lines if line and not line.startswith("#"))])
+        values(["", *expanded([f"--flagfile={path}"])])
     except flags.Error as error:
         raise UserError(f"--detection={path}: {error}; expected detection flags alone.") from None
     return from_flags(DetectionConfig, values)
@@ -101,16 +97,9 @@ def contest_of_flags() -> Contest:
     Raises:
         UserError: what would fail, or mean something else, after hours.
     """
-    check_protocols([FLAGS.protocol])
-    for name in ("dataset_dir", "output_dir", "test_subset"):
-        if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing. Give it on the command line or in the flagfile.")
-    for name in ("run_dir", "seed"):
-        if FLAGS[name].present:
-            raise UserError(f"--{name}: expected --output_dir and --seeds, since each run has its own.")
-    for name in ("seeds", "trials"):
-        if FLAGS[name].value < 1:
-            raise UserError(f"--{name}={FLAGS[name].value}; expected 1 or more.")
+    ablate.check_runs_flags()
+    if FLAGS.trials < 1:
+        raise UserError(f"--trials={FLAGS.trials}; expected 1 or more.")
     return Contest(
         folder=Path(FLAGS.output_dir),
         dataset_dir=FLAGS.dataset_dir,

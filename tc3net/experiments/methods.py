@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tc3net.common.errors import UserError
+from tc3net.terminal.flagfiles import shipped_folder
 
-METHODS = Path(__file__).resolve().parents[2] / "configs" / "methods"
+METHODS = shipped_folder() / "methods"
 STAGE = "+refine"
 SECOND_STAGE = METHODS.parent / "refine.cfg"
 

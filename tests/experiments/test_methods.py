@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tc3net.common.errors import UserError
+from tc3net.compare_methods import detection_of
 from tc3net.data.sampling import InputConfig
 from tc3net.data.split import open_split
 from tc3net.detection import DetectionConfig
@@ -186,3 +187,13 @@ def test_the_gain_by_hand() -> None:
     assert cells[1:3] == ["2", "60.0 ± 14.1"] and cells[-2:] == ["+15.0 ± 7.1 [+15.0, +15.0]", "26.6 / –"]
     axes = picture([first, other], "thumos14", "what").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [first.method.title, other.method.title]
+
+
+def test_the_common_rule_is_found_by_name_and_holds_detection_flags_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert detection_of("thumos14_plus.cfg") == detection_of("configs/thumos14_plus.cfg") != DetectionConfig()
+    (tmp_path / "more.cfg").write_text("--nms=hard\n--alpha=0\n")
+    with pytest.raises(UserError, match=r"--detection=more\.cfg: .*alpha.*; expected detection flags alone"):
+        detection_of("more.cfg")
