@@ -14,6 +14,7 @@ from pathlib import Path
 from data_prep.annotations.label_tools.labelled import (
     LabelledVideo,
     SideTable,
+    all_are,
     annotation_set,
     attribute_number,
     files_of,
@@ -122,8 +123,7 @@ def _is_cvat(path: Path) -> bool:
 
 
 def _is_cvat_folder(folder: Path) -> bool:
-    files = files_of(folder, ".xml")
-    return bool(files) and all(map(_is_cvat, files))
+    return all_are(folder, ".xml", _is_cvat)
 
 
 CVAT = AnnotationFormat("cvat", "CVAT", _EXPECTED, _is_cvat, read_cvat, takes_subset=True)

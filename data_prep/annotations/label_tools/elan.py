@@ -11,6 +11,7 @@ from pathlib import Path
 
 from data_prep.annotations.label_tools.labelled import (
     LabelledVideo,
+    all_are,
     annotation_set,
     attribute_number,
     files_of,
@@ -99,8 +100,7 @@ def _is_elan(path: Path) -> bool:
 
 
 def _is_elan_folder(folder: Path) -> bool:
-    files = files_of(folder, ".eaf")
-    return bool(files) and all(map(_is_elan, files))
+    return all_are(folder, ".eaf", _is_elan)
 
 
 ELAN = AnnotationFormat("elan", "ELAN", _EXPECTED, _is_elan, read_elan, takes_subset=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -193,6 +193,12 @@ def attribute_number(element: ET.Element, name: str, where: str, mistakes: Mista
         return value
     mistakes.add(f"{where}: {name} of {element.tag} is {text!r}; expected a number. Export it again.")
     return None
+
+
+def all_are(folder: Path, ending: str, recognises: Callable[[Path], bool]) -> bool:
+    """Whether a folder has files of this ending, all of them exports of one tool."""
+    files = files_of(folder, ending)
+    return bool(files) and all(map(recognises, files))
 
 
 def files_of(folder: Path, ending: str) -> list[Path]:
