@@ -53,10 +53,11 @@ def mixed_tcam(
     missing = [name for name, _ in config.weights if f"tcam_{name}" not in tcams]
     if missing:
         there = [name[len("tcam_") :] for name in tcams if name.startswith("tcam_") and name != "tcam_fused"]
+        cure = ", ".join(f"--{name}_weight=0" for name in missing if name in ("rgb", "flow")) or "--stream_weights="
         raise UserError(
             f"Detection weighs the stream {', '.join(missing)}, which is not there; expected some of "
-            f"{', '.join(there) or 'no stream (their T-CAMs were not kept)'}. Correct --stream_weights, --rgb_weight, "
-            "--flow_weight."
+            f"{', '.join(there) or 'no stream (their T-CAMs were not kept)'}. Give {cure} after the flagfile, or the "
+            "streams that are there in --stream_weights."
         )
     mixed = convert(tcams["tcam_fused"])
     if config.fused_weight != 1:

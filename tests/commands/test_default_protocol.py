@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[2]
     [("train", "protocols"), ("evaluate", "protocols"), ("tune", "protocol"), ("ablate", "protocol")],
 )
 def test_every_command_has_the_same_default(command: str, flag: str) -> None:
-    _, screen = forked_commands.screen((f"tc3net.{command}", "--help"), ROOT)
-    (default,) = re.findall(rf"--{flag}: .*?\(default: '(.*?)'\)", screen, re.DOTALL)
+    _, screen = forked_commands.screen((f"tc3net.{command}", "--helpfull"), ROOT)
+    (default,) = re.findall(rf"^ *--{flag}=(\S+)$", screen, re.MULTILINE)
     assert default == DEFAULT_PROTOCOL
 
 

@@ -290,7 +290,7 @@ def test_keras_3_names_the_cure_and_the_nearest_choice(changes: dict[str, Any], 
 
 
 def test_without_the_library_keras_2_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tc3net.common.stack.KERAS_3", False)
+    monkeypatch.setattr("tc3net.common.stack._is_keras_3", lambda: False)
     monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
     with pytest.raises(UserError, match=r"radam needs tensorflow-addons, which is not installed.*Install req"):
         OptimizerConfig(optimizer="radam").check_stack()

@@ -66,7 +66,7 @@ def test_impossible_choices_name_their_cure(changes: dict[str, str], message: st
 
 
 def test_an_optimizer_of_the_other_stack_names_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tc3net.common.stack.KERAS_3", False)
+    monkeypatch.setattr("tc3net.common.stack._is_keras_3", lambda: False)
     with pytest.raises(UserError, match=r"--optimizer=nadam is not available with Keras .*install requirements.txt"):
         OptimizerConfig(optimizer="nadam").check_stack()
 

@@ -44,7 +44,7 @@ BRIGHT = (2, 3, 8)  # segments
 class Given:
     """A scorer whose T-CAM is the brightness of the segment."""
 
-    top_k_divisor = 8
+    top_k_divisor, streams = 8, ("rgb",)
 
     def with_streams(self, features: Any) -> dict[str, np.ndarray]:
         rows = features.flat_values.numpy()[:, :1]
