@@ -35,7 +35,7 @@ def classification_loss(*, tcam: tf.RaggedTensor, labels: tf.Tensor, top_k_divis
     Returns:
         Term over the labelled videos.
     """
-    return cross_entropy(ragged.top_k_mean(tcam, divisor=top_k_divisor), labels)  # of [N, C], r of the paper
+    return cross_entropy(ragged.top_k_mean(tcam, divisor=top_k_divisor, portable=False), labels)  # of [N, C], r of the paper
 
 
 def cross_entropy(scores: tf.Tensor, labels: tf.Tensor) -> Term:
@@ -56,9 +56,15 @@ def cross_entropy(scores: tf.Tensor, labels: tf.Tensor) -> Term:
 
 @dataclass(frozen=True)
 class ClassificationTerm(LossTerm):
-    """The classification loss of one T-CAM."""
+    """The classification loss of one T-CAM.
+
+    Attributes:
+        tcam: which.
+        among: all T-CAMs that have such a loss, in order: what is selected in them is selected at once.
+    """
 
     tcam: str
+    among: tuple[str, ...]
     top_k_divisor: int
     weight: float = 1.0
 
@@ -74,15 +80,20 @@ class ClassificationTerm(LossTerm):
 
     def compute(self, inputs: LossInputs) -> Term:
         """`classification_loss` of this T-CAM."""
-        return classification_loss(
-            tcam=inputs.outputs[f"tcam_{self.tcam}"],
-            labels=inputs.batch["labels"],
-            top_k_divisor=self.top_k_divisor,
-        )
+        means = inputs.once((ClassificationTerm, self.among, self.top_k_divisor), lambda: self._means(inputs))
+        return cross_entropy(means[self.among.index(self.tcam)], inputs.batch["labels"])
+
+    def _means(self, inputs: LossInputs) -> list[tf.Tensor]:
+        """r of Sec. 3.2 for every T-CAM of `among`, each [N, C]: side by side they take the operations of one."""
+        tcams = [inputs.outputs[f"tcam_{name}"] for name in self.among]
+        beside = tcams[0].with_flat_values(tf.concat([tcam.flat_values for tcam in tcams], axis=1))  # [N, (s), M C]
+        means = ragged.top_k_mean(beside, divisor=self.top_k_divisor, portable=False)
+        return tf.split(means, len(tcams), axis=1)
 
 
 def classification_terms(config: LossConfig, streams: Sequence[str]) -> tuple[LossTerm, ...]:
     """The summands of Eq. 3: L_cls = L_cls^a + L_cls^f + L_cls^F, a term per T-CAM (ablation: the fused one alone);
     none where its weight is 0."""
     names = config.classified(streams) if config.classification_weight > 0 else ()
-    return tuple(ClassificationTerm(name, config.top_k_divisor, config.classification_weight) for name in names)
+    made = (ClassificationTerm(name, names, config.top_k_divisor, config.classification_weight) for name in names)
+    return tuple(made)

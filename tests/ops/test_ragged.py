@@ -70,6 +70,24 @@ def test_gradient_of_top_k_mean_goes_to_the_largest_values_and_ties_share(batch:
     np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-5, atol=1e-6)
 
 
+@settings(max_examples=40, deadline=None)
+@given(batch=batches(), divisor=st.integers(1, 9))
+def test_what_only_cpus_can_do_gives_the_same_bits(batch: tuple[np.ndarray, np.ndarray], divisor: int) -> None:
+    """Values and gradients, with ties, empty videos, and numbers beyond float32's in the place of padding."""
+    rows, lengths = batch
+    rows[::7] *= 1e38
+    found = []
+    for portable in (True, False):
+        variable = tf.constant(rows)
+        with tf.GradientTape() as tape:
+            tape.watch(variable)
+            values = tf.RaggedTensor.from_row_lengths(variable, lengths)
+            means = ragged.top_k_mean(values, divisor=divisor, portable=portable)
+        found.append((means.numpy(), tf.convert_to_tensor(tape.gradient(means, variable)).numpy()))
+    for sorted_, selected in zip(*found):
+        np.testing.assert_array_equal(sorted_, selected)
+
+
 def test_top_k_mean_of_many_videos_has_their_order() -> None:
     """More videos than groups of similar length, in no order of length."""
     lengths = np.random.default_rng(0).integers(1, 300, 50)
