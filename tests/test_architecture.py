@@ -52,6 +52,7 @@ SHARED = {
     "tc3net.terminal.interrupt",
     "tc3net.terminal.progress",
     "tc3net.data.timebase",
+    "tc3net.data.record_index",
     "tc3net.data.schema",
     "tc3net.data.streams",
     "tc3net.data.subset_names",
