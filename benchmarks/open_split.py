@@ -3,7 +3,8 @@
     python -m benchmarks.open_split --work_dir=/tmp/benchmark_open   # Linux
 
 For each of --sizes so many small records are generated (about 0.7 kB each). Every way of opening runs in a process of
-its own, from the page cache; seconds are the median of --repeats. The last line is one JSON object; by size:
+its own, from the page cache; seconds are of the CPU, user and system, so that other work on the machine does not count,
+and the median of --repeats. The last line is one JSON object; by size:
 
 index_s: `open_split` as it is, with the index that the conversion wrote.
 frames_s: as it was before there was an index: the frame of every record is read.
@@ -143,9 +144,9 @@ def measure(dataset_dir: Path, way: str, repeats: int) -> None:
     mb = peak_rss_mb() - before_mb
     for _ in range(repeats):
         del split
-        start = time.perf_counter()
+        start = time.process_time()
         split = WAYS[way](dataset_dir)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     found = [split.num_videos, int(split.offset.sum()), int(split.shard.sum())]
     print(json.dumps({"seconds": statistics.median(seconds), "mb": mb, "found": found}))
 

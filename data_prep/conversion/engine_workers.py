@@ -100,8 +100,8 @@ def convert_on(choice: EngineChoice, options: ConvertOptions, otherwise: str) ->
     """
     if options.num_workers != 1:
         raise UserError(
-            f"--num_workers={options.num_workers} found; expected none, since the runner decides. Use its own option, "
-            "for example --beam_option=direct_num_workers=4."
+            f"--num_workers={options.num_workers} found with the engine {choice.name}; expected none, since it has "
+            "workers of its own. Use its own option, for example direct_num_workers=4 of Beam's DirectRunner."
         )
     require(choice.name, otherwise)  # before anything is read or written
 

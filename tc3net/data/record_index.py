@@ -63,7 +63,8 @@ def _num_segments(tail: bytes, path: Path, offset: int, length: int) -> int:
     """Number of segments of a record, of which the last bytes are given; 0 if it does not say that."""
     found = _SEGMENTS.search(tail)
     if found is not None:
-        return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(found[1]))
+        value = found[1]
+        return value[0] if len(value) == 1 else sum((byte & 0x7F) << 7 * place for place, byte in enumerate(value))
     with path.open("rb") as file:  # not written by us: its keys have another order
         file.seek(offset + _HEADER_BYTES)
         try:
@@ -94,7 +95,7 @@ def scan_shard(path: Path, number: int = 0) -> np.ndarray:
         size = os.fstat(descriptor).st_size
         position, header = 0, os.pread(descriptor, _HEADER_BYTES, 0)
         while position < size:
-            length = struct.unpack_from("<Q", header)[0] if len(header) == _HEADER_BYTES else size
+            length = int.from_bytes(header[:8], "little") if len(header) == _HEADER_BYTES else size
             payload_end = position + _HEADER_BYTES + length
             end = payload_end + _FOOTER_BYTES
             if end > size:

@@ -65,7 +65,7 @@ def open_split(dataset_dir: str | Path, subset: str) -> Split:
         print(f"Note: the subset {subset!r} is {meant!r} in {folder}", file=sys.stderr)
         subset = meant
     info = manifest.splits[subset]
-    paths = tuple(str(folder / shard.file) for shard in info.shards)
+    paths = tuple(os.path.join(folder, shard.file) for shard in info.shards)  # thousands: Path takes ten times as long
     newest_ns = 0
     for path, shard in zip(paths, info.shards):
         found = _regular_file(path)

@@ -25,6 +25,7 @@ def start_jvm(known: list[clusters.Process], log: Path, kind: str, *arguments: s
     name = f"org.apache.spark.deploy.{kind.lower()}.{kind}"
     where = ("--host", "127.0.0.1", "--webui-port", "0")
     variables = {"SPARK_HOME": str(home), "SPARK_WORKER_DIR": str(log.parent / "work"), "SPARK_DAEMON_MEMORY": "256m"}
+    variables["SPARK_DAEMON_JAVA_OPTS"] = "-Dspark.master.rest.enabled=false"  # its port may be taken
     return clusters.started(known, log, str(home / "bin" / "spark-class"), name, *where, *arguments, **variables)
 
 
