@@ -10,6 +10,7 @@ import functools
 import glob
 import os
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,18 +30,24 @@ from tc3net.engines.outcomes import outcome_line
 _kept = threading.local()  # what a worker's thread holds from one task to the next: readers seek in files
 
 
-def _reader(options: InputOptions, extensions: tuple[str, ...]) -> FeatureReader:
-    known = (options, extensions)
-    if getattr(_kept, "known", None) != known:
-        _kept.reader, _kept.known = open_elsewhere(options, extensions), known
+def _reader(options: InputOptions, extensions: tuple[str, ...], conversion: str) -> FeatureReader:
+    # Opened anew for each conversion: a cluster's workers outlive it, and files may have changed since.
+    if getattr(_kept, "conversion", None) != conversion:
+        _kept.reader, _kept.conversion = open_elsewhere(options, extensions), conversion
     reader: FeatureReader = _kept.reader
     return reader
 
 
-def _run_step(numbered: tuple[int, Task], step: Step[Task], options: InputOptions, extensions: tuple[str, ...]) -> str:
+def _run_step(
+    numbered: tuple[int, Task],
+    step: Step[Task],
+    options: InputOptions,
+    extensions: tuple[str, ...],
+    conversion: str,
+) -> str:
     """One line of JSON: the task's number and its result, or the message of an error that the user can correct."""
     number, task = numbered
-    return outcome_line(number, lambda: step(_reader(options, extensions), task))
+    return outcome_line(number, lambda: step(_reader(options, extensions, conversion), task))
 
 
 def _everywhere(options: InputOptions) -> InputOptions:
@@ -68,6 +75,7 @@ class EngineWorkers:
         self, opening: contextlib.AbstractContextManager[Engine], options: InputOptions, where: str = "the engine"
     ) -> None:
         self._opening, self._options, self._where = opening, _everywhere(options), where
+        self._conversion = uuid.uuid4().hex
         self._engine: Engine | None = None
 
     def __enter__(self) -> EngineWorkers:
@@ -80,7 +88,12 @@ class EngineWorkers:
     def run(self, step: Step[Task], tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
         """See `Workers.run`."""
         assert self._engine is not None
-        work = functools.partial(_run_step, step=step, options=self._options, extensions=loaded_extensions())
+        known: dict[str, Any] = {
+            "options": self._options,
+            "extensions": loaded_extensions(),
+            "conversion": self._conversion,
+        }
+        work = functools.partial(_run_step, step=step, **known)
         yield from run_tasks(self._engine, work, tasks, self._where)
 
 

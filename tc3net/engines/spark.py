@@ -18,6 +18,7 @@ from tc3net.engines.engine import TaskFailedError, pairs
 
 _JOBS = 2  # at a time, so that the last task of one does not leave the other cores idle
 _PER_CORE = 2  # tasks of a job
+_PYTHONS = re.compile(r"\w*(Error|Exception|Exit|Interrupt)\b")  # the last line of a traceback; Java's names have dots
 _FAILED = re.compile(r"Task (\d+) in stage [\d.]+ failed \d+ times")
 
 
@@ -95,18 +96,18 @@ class Runner:
             return future.result()
         except Exception as error:  # Py4J's, with the worker's traceback in it
             failed = _FAILED.search(str(error))
-            raise TaskFailedError(first + (int(failed[1]) if failed else 0), _reason(error)) from None
+            raise TaskFailedError(first + (int(failed[1]) if failed else 0), reason(str(error))) from None
 
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _reason(error: Exception) -> str:
+def reason(message: str) -> str:
     """The worker's own words in Py4J's message, where there are any."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    own = [line for line in lines if line.startswith(("RuntimeError:", "MemoryError", "ModuleNotFoundError:"))]
+    lines = [line.strip() for line in message.splitlines()]
+    own = [line for line in lines if _PYTHONS.match(line)]
     if own:
-        return own[0].removeprefix("RuntimeError: ")
+        return own[-1].removeprefix("RuntimeError: ")
     failed = next((line for line in lines if _FAILED.search(line)), "") or " ".join(lines[:3])
     return f"{failed} Look into the executors' logs for what ended them (memory?)."

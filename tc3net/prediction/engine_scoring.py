@@ -8,8 +8,10 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import uuid
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tc3net.common.errors import UserError
 from tc3net.engines.engine import EngineChoice, open_engine, require, run_tasks
@@ -22,11 +24,12 @@ _one_at_a_time = threading.Lock()  # TensorFlow uses all cores for one video
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(scoring: Scoring) -> Opened:
+def _opened(scoring: Scoring, run: str) -> Opened:
+    del run  # opened anew for each: a cluster's workers outlive it, and files may have changed since
     return scoring.open()
 
 
-def score_task(numbered: tuple[int, Task], scoring: Scoring, source: str, output_dir: Path) -> str:
+def score_task(numbered: tuple[int, Task], scoring: Scoring, source: str, output_dir: Path, run: str) -> str:
     """In a worker: writes a task's file, and returns its `outcome_line`.
 
     Args:
@@ -34,12 +37,13 @@ def score_task(numbered: tuple[int, Task], scoring: Scoring, source: str, output
         scoring: what is scored with what; opened once per process.
         source: the weights that are expected; a run that goes on training replaces its last checkpoint.
         output_dir: where the file goes.
+        run: a name that no other scoring has.
     """
     number, task = numbered
 
     def work() -> int:
         with _one_at_a_time:
-            opened = _opened(scoring)
+            opened = _opened(scoring, run)
             if opened.source != source:
                 _opened.cache_clear()
                 raise UserError(
@@ -78,7 +82,8 @@ def predict_on(choice: EngineChoice, scoring: Scoring, output_dir: Path, num_tas
     folder.mkdir(parents=True, exist_ok=True)
     for task in tasks:  # a file of an earlier scoring must not pass for one of this
         (folder / task.file_name).unlink(missing_ok=True)
-    work = functools.partial(score_task, scoring=scoring, source=opened.source, output_dir=folder)
+    known: dict[str, Any] = {"scoring": scoring, "source": opened.source, "output_dir": folder, "run": uuid.uuid4().hex}
+    work = functools.partial(score_task, **known)
     with open_engine(choice, folder) as engine, progress_bar(None, "scoring", "video", total=count) as progress:
         for _, scored in run_tasks(engine, work, tasks, choice.name):
             progress.update(scored)

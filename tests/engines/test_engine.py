@@ -11,6 +11,7 @@ import pytest
 from absl import flags
 
 from tc3net.common.errors import UserError
+from tc3net.engines import spark
 from tc3net.engines.engine import (
     EngineChoice,
     TaskFailedError,
@@ -110,6 +111,25 @@ def test_a_dask_scheduler_that_is_not_there_is_named(tmp_path: Path) -> None:
         open_engine(choice, tmp_path).__enter__()
     with pytest.raises(UserError, match="wait_s=long found; expected seconds"):
         open_engine(EngineChoice("dask", ("address=a", "wait_s=long")), tmp_path)
+
+
+def test_spark_s_messages_are_brought_down_to_what_the_worker_said() -> None:
+    of_python = """An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 2 in stage 1.0 failed 4 times, most recent
+Traceback (most recent call last):
+  File "x.py", line 1, in named
+ZeroDivisionError: division by zero
+
+The above exception was the direct cause of the following exception:
+RuntimeError: video 'v2': ZeroDivisionError: division by zero
+
+\tat org.apache.spark.api.python.BasePythonRunner.handlePythonException(PythonRunner.scala:1)
+"""
+    assert spark.reason(of_python) == "video 'v2': ZeroDivisionError: division by zero"
+    assert spark.reason("x\nTypeError: f() takes no arguments\n\tat a.b.C") == "TypeError: f() takes no arguments"
+    lost = "z:\n: org.a.SparkException: Job aborted: Task 0 in stage 3.0 failed 4 times: ExecutorLostFailure\nmore"
+    assert "Task 0 in stage 3.0 failed 4 times: ExecutorLostFailure" in spark.reason(lost)
+    assert "executors' logs" in spark.reason(lost)
 
 
 @needs(SPARK)

@@ -56,10 +56,10 @@ def test_outcomes_come_back_as_they_were(tmp_path: Path) -> None:
     def fail(error: Exception) -> None:
         raise error
 
-    lines = [outcome_line(3, lambda: {"a": [0.1]}), outcome_line(0, lambda: None)]
+    lines = [outcome_line(1, lambda: {"a": [0.1]}), outcome_line(0, lambda: None)]
     (tmp_path / "x-0").write_text(lines[0] + "\n")
     (tmp_path / "x-1").write_text(lines[1] + "\n")
-    assert list(read_outcomes(tmp_path, "x", 2)) == [(3, {"a": [0.1]}), (0, None)]
+    assert list(read_outcomes(tmp_path, "x", 2)) == [(1, {"a": [0.1]}), (0, None)]
     with pytest.raises(UserError, match=r"results of 2 of 3 tasks found .*missing: 2.*under the same path"):
         list(read_outcomes(tmp_path, "x", 3))
     for error in (UserError("é: wrong"), OSError("disk full")):

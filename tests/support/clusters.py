@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -167,6 +168,12 @@ def check_poisoned_task(cluster: Cluster, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"v2: .*NaN"):
         convert_on(cluster.choice, options, "")
     np.save(tmp_path / "features" / "rgb" / "v2.npy", np.zeros((10, 2), np.float32))
+    convert_on(cluster.choice, options, "")  # the same workers see the corrected file, and a new one
+    (tmp_path / "a.json").write_text(json.dumps({"database": many_videos(5)}))
+    for stream in ("rgb", "flow"):
+        for name in many_videos(5):
+            np.save(tmp_path / "features" / stream / f"{name}.npy", np.ones((10, 2), np.float32))
+    assert sum(split.videos for split in convert_on(cluster.choice, options, "").splits.values()) == 5
     workers = EngineWorkers(open_engine(cluster.choice, tmp_path), options.inputs)
     with workers as running:
         assert dict(running.run(cluster_steps.count_rows, ["v1", "v2"])) == {0: 10, 1: 10}
