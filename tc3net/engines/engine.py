@@ -142,7 +142,11 @@ def run_tasks(
 def define_engine_flags(flag_values: flags.FlagValues) -> None:
     """Defines `--engine` and `--engine_option`."""
     flags.DEFINE_enum(
-        "engine", LOCAL, names(), "What runs the tasks: this machine, or a cluster (docs/large-data.md).", flag_values
+        "engine",
+        LOCAL,
+        names(),
+        "What runs the tasks: this machine, or a cluster (docs/large-data.md).",
+        flag_values=flag_values,
     )
     flags.DEFINE_multi_string(
         "engine_option",
