@@ -4,7 +4,7 @@
 # make test-fast     those that take less than 0.3 s each (tests/slow.txt): for every edit
 # make test-addons   all tests on the stack of tensorflow-addons (Python 3.9 to 3.11)
 # make weights       fetches the weights of the I3D network, whose tests are left out otherwise
-# make beam          adds Apache Beam to .venv, whose tests are left out otherwise
+# make engines       adds Apache Beam, Dask and Spark to .venv, whose tests are left out otherwise; make beam: Beam alone
 # make docs          the documentation as a site, in site/
 # make lint          style and types
 # They set up .venv or .venv-addons themselves. Another interpreter: make PYTHON=python3.12 demo
@@ -16,6 +16,7 @@ VENV          := .venv
 RUN           := $(VENV)/bin/python
 STAMP         := $(VENV)/.installed
 STAMP_BEAM    := $(VENV)/.beam
+STAMP_ENGINES := $(VENV)/.engines
 VENV_ADDONS   := .venv-addons
 RUN_ADDONS    := $(VENV_ADDONS)/bin/python
 STAMP_ADDONS  := $(VENV_ADDONS)/.installed
@@ -27,7 +28,7 @@ IN_TWO        := -n 2 --dist loadfile --no-loadscope-reorder
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
 OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 
-.PHONY: demo demo-video test test-fast slow-list test-addons test-addons-fast beam weights docs has-addons-python lint \
+.PHONY: demo demo-video test test-fast slow-list test-addons test-addons-fast beam engines weights docs has-addons-python lint \
 	clean
 
 demo: $(STAMP)
@@ -53,6 +54,8 @@ test-addons-fast: $(STAMP_ADDONS)
 	$(call OTHER,$(RUN)) $(RUN_ADDONS) -m pytest $(IN_TWO) $(TESTS_ADDONS)
 
 beam: $(STAMP_BEAM)
+
+engines: $(STAMP_ENGINES)
 
 weights: $(STAMP)
 	$(RUN) -m data_prep.weights --network=i3d_rgb
@@ -83,6 +86,12 @@ $(STAMP): requirements.txt setup.py
 $(STAMP_BEAM): $(STAMP)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[beam]'
 	@touch $(STAMP_BEAM)
+
+# In one command, so that pip finds versions that suit all of them.
+$(STAMP_ENGINES): $(STAMP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[beam,dask,spark]'
+	$(VENV)/bin/pip check
+	@touch $(STAMP_BEAM) $(STAMP_ENGINES)
 
 $(STAMP_ADDONS): requirements-addons.txt setup.py
 	@test -n "$(PYTHON_ADDONS)" || { echo "No Python 3.9, 3.10 or 3.11 with its venv module found, which tensorflow-addons needs: install one, or run make PYTHON_ADDONS=/path/to/python $(MAKECMDGOALS)"; exit 1; }

@@ -86,7 +86,10 @@ setup(
         "video": VIDEO,  # features and the time base from video files
         "flow": FLOW,  # optical flow
         "serving": SERVING,  # asking a model server over gRPC
-        "beam": ["apache-beam>=2.60"],  # conversion and scoring on several machines
+        # Conversion and scoring on several machines, with the engine of the name.
+        "beam": ["apache-beam>=2.60"],
+        "dask": ["distributed>=2023.5"],
+        "spark": ["pyspark>=3.5"],  # 4: Java 17 or later; 3.5: Java 8 to 17
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"],  # the documentation as a site
         "dev": DEV,
     },

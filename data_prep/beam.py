@@ -11,13 +11,12 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from data_prep.conversion.beam_workers import BeamWorkers
-from data_prep.conversion.pipeline import ConvertOptions, convert_with
-from data_prep.convert import define_flags as define_convert_flags
-from data_prep.convert import options_from_flags
-from tc3net.common.beam_support import define_beam_flag, import_beam
-from tc3net.common.errors import UserError
+from data_prep.conversion.engine_workers import convert_on
+from data_prep.conversion.pipeline import ConvertOptions
+from data_prep.convert import define_conversion_flags, options_from_flags
 from tc3net.data.schema import Manifest
+from tc3net.engines.beam import define_beam_flag
+from tc3net.engines.engine import EngineChoice
 from tc3net.terminal.command import run_main
 
 
@@ -26,7 +25,7 @@ def convert_on_beam(options: ConvertOptions, beam_options: Sequence[str] = ()) -
 
     Args:
         options: what to convert; `num_workers` must be 1, since the runner has its own options for that.
-        beam_options: see `BeamWorkers`.
+        beam_options: of Beam and its runner, as `name` or `name=value`.
 
     Returns:
         The manifest, as written to `dataset.json`.
@@ -34,19 +33,13 @@ def convert_on_beam(options: ConvertOptions, beam_options: Sequence[str] = ()) -
     Raises:
         UserError: Beam is not installed, or see `data_prep.conversion.pipeline.convert`.
     """
-    if options.num_workers != 1:
-        raise UserError(
-            f"--num_workers={options.num_workers} found; expected none, since the runner decides. Use its own option, "
-            "for example --beam_option=direct_num_workers=4."
-        )
-    # Before anything is read or written.
-    beam = import_beam("convert without it: python -m data_prep.convert --num_workers=...")
-    return convert_with(options, lambda _, folder: BeamWorkers(beam, options.inputs, folder, beam_options))
+    otherwise = "convert without it: python -m data_prep.convert --num_workers=..."
+    return convert_on(EngineChoice("beam", tuple(beam_options)), options, otherwise)
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of the conversion, and those of Beam."""
-    define_convert_flags(flag_values)
+    define_conversion_flags(flag_values)
     define_beam_flag(flag_values)
 
 

@@ -12,16 +12,26 @@ from pathlib import Path
 from absl import flags
 
 from data_prep.annotations import read_class_file
+from data_prep.conversion.engine_workers import convert_on
 from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.inputs import options as inputs
 from data_prep.inputs.options import define_input_flags, input_options
 from tc3net.common.errors import UsageError, UserError
 from tc3net.data.schema import FEATURE_DTYPES
+from tc3net.engines import engine as engines
+from tc3net.engines.engine import define_engine_flags, engine_choice
 from tc3net.terminal.command import run_main
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags; called once, when this file is the program, so that other mains may use the same names."""
+    define_conversion_flags(flag_values)
+    define_engine_flags(flag_values)
+    flags.adopt_module_key_flags(engines, flag_values)  # so that --help shows them
+
+
+def define_conversion_flags(flag_values: flags.FlagValues) -> None:
+    """Defines the flags that say what is converted."""
     define_input_flags(flag_values)
     flags.adopt_module_key_flags(inputs, flag_values)  # so that --help shows them
     flags.DEFINE_string("output_dir", None, "Folder to create, or to replace by the same data set.", flag_values)
@@ -86,7 +96,11 @@ def options_from_flags(values: flags.FlagValues) -> ConvertOptions:
 def main(argv: Sequence[str]) -> None:
     """Runs the conversion that the flags describe."""
     del argv
-    convert(options_from_flags(flags.FLAGS))
+    options, choice = options_from_flags(flags.FLAGS), engine_choice(flags.FLAGS)
+    if choice.is_local:
+        convert(options)
+    else:
+        convert_on(choice, options, "convert without it: --engine=local --num_workers=...")
 
 
 if __name__ == "__main__":

@@ -29,11 +29,15 @@ from absl import flags
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UsageError, UserError
+from tc3net.common.extensions import loaded_extensions
 from tc3net.common.names import counted
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
+from tc3net.engines import engine as engines
+from tc3net.engines.engine import define_engine_flags, engine_choice
 from tc3net.inference.new_videos import score_features
 from tc3net.inference.raw_scores import RawScores
+from tc3net.prediction.engine_scoring import predict_on
 from tc3net.prediction.feature_files import FeatureFiles, FileChoices, describe_and_read, open_growing
 from tc3net.prediction.follow import FollowConfig, Found, StreamDetector, follow_files
 from tc3net.prediction.tasks import Task, merge_tasks, run_task
@@ -84,6 +88,7 @@ def register_flags() -> None:
     )
     flags.DEFINE_integer("task_index", 0, "Which part of --dataset_dir to score.")
     flags.DEFINE_integer("num_tasks", 1, "Number of parts that --dataset_dir is divided into.")
+    define_engine_flags(FLAGS)
     flags.DEFINE_bool("merge", False, "Make one file of those of all --num_tasks parts; needs no run.")
     define_flags(DatasetChoice)
     flags.DEFINE_alias("dataset", "dataset_dir")  # its name here before every command had the same
@@ -92,7 +97,8 @@ def register_flags() -> None:
     define_flags(VideoChoices)
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
-    flags.adopt_module_key_flags(config_module)  # so that --help shows them
+    for module in (config_module, engines):
+        flags.adopt_module_key_flags(module)  # so that --help shows them
 
 
 def _time_base(run: RunInfo) -> TimeBase:
@@ -115,9 +121,15 @@ def _files() -> FeatureFiles:
 
 def predict_dataset(output_dir: Path) -> None:
     """Scores a data set, or the task's part of it."""
-    task = Task(FLAGS.task_index, FLAGS.num_tasks)
+    task, choice = Task(FLAGS.task_index, FLAGS.num_tasks), engine_choice(FLAGS)
     config = from_flags(DetectionConfig, base=load_run(FLAGS.run_dir).detection)
-    opened = Scoring(FLAGS.run_dir, from_flags(CheckpointChoice), from_flags(DatasetChoice), config).open()
+    extensions = loaded_extensions()
+    scoring = Scoring(FLAGS.run_dir, from_flags(CheckpointChoice), from_flags(DatasetChoice), config, extensions)
+    if not choice.is_local:
+        paths = predict_on(choice, scoring, output_dir, FLAGS.num_tasks)
+        print(f"Written: {paths[0]}" + (f" to {paths[-1].name}; --merge makes one of them" if len(paths) > 1 else ""))
+        return
+    opened = scoring.open()
     path = run_task(opened.scorer, opened.split, config, task, output_dir)
     count = opened.split.num_videos
     print(f"Written: {path}, {len(task.videos(count))} of {counted(count, 'video')}")
@@ -204,6 +216,8 @@ def main(argv: Sequence[str]) -> None:
     if FLAGS.dataset_dir:
         predict_dataset(output_dir)
         return
+    if FLAGS.engine != engines.LOCAL:
+        raise UserError(f"--engine={FLAGS.engine} found without --dataset_dir; expected it for a data set. Drop it.")
     if FLAGS.video and (FLAGS.rgb or FLAGS.flow or FLAGS.features):
         raise UserError("--video found together with feature files; expected one or the other.")
     for name in ("embed_videos", "clips"):

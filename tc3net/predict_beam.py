@@ -20,11 +20,12 @@ from pathlib import Path
 from absl import flags
 
 from tc3net.common import config as config_module
-from tc3net.common.beam_support import define_beam_flag, import_beam, pipeline_options, read_outcomes
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UsageError
 from tc3net.common.extensions import loaded_extensions
 from tc3net.detection import DetectionConfig
+from tc3net.engines.beam import define_beam_flag, pipeline_options, read_outcomes
+from tc3net.engines.engine import require
 from tc3net.prediction.tasks import Task
 from tc3net.runs.folder import CheckpointChoice, load_run
 from tc3net.runs.scoring import DatasetChoice, Scoring
@@ -50,7 +51,7 @@ def predict_on_beam(
     Raises:
         UserError: Beam is not installed, see `Scoring.open`, or a record is damaged; files of other tasks are written.
     """
-    beam = import_beam("score without it: python -m tc3net.predict --dataset_dir=... --task_index=... --num_tasks=...")
+    require("beam", "score without it: python -m tc3net.predict --dataset_dir=... --task_index=... --num_tasks=...")
     from tc3net.prediction.beam_inference import BlockHandler, blocks_of_tasks, run_pipeline, write_task
 
     tasks = [Task(index, num_tasks) for index in range(max(num_tasks, 1))]
@@ -66,7 +67,7 @@ def predict_on_beam(
             blocks_of_tasks(opened.split.num_videos, num_tasks),
             functools.partial(write_task, num_tasks=num_tasks, output_dir=folder),
             Path(outcomes) / "task",
-            pipeline_options(beam, beam_options),
+            pipeline_options(beam_options),
         )
         for _ in read_outcomes(Path(outcomes), "task", num_tasks):
             pass  # it raises what went wrong

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # The packages in the order of the data; what lies flat beside them are commands, which come last and import anything.
 ROOMS = {
     "tc3net": (
-        "common", "terminal", "ops", "data", "intervals", "losses", "optimization", "model", "inference", "detection",
-        "evaluation", "visualization", "runs", "results", "training", "refinement", "prediction", "saved_model",
-        "experiments", "report", "serving",
+        "common", "terminal", "engines", "ops", "data", "intervals", "losses", "optimization", "model", "inference",
+        "detection", "evaluation", "visualization", "runs", "results", "training", "refinement", "prediction",
+        "saved_model", "experiments", "report", "serving",
     ),
     "data_prep": (
         "pickles", "output", "annotations", "features", "inputs", "extraction", "checks", "simulation", "inspection",
@@ -37,10 +37,9 @@ COMMANDS = {
     "data_prep.to_json", "data_prep.weights",
 }  # fmt: skip
 # What data preparation shares with training: the record format, the JSON of annotations, time, files, errors,
-# extensions, Beam, and the version number.
+# extensions, engines, and the version number.
 SHARED = {
     "tc3net",
-    "tc3net.common.beam_support",
     "tc3net.terminal.command",
     "tc3net.terminal.devices",
     "tc3net.common.errors",
@@ -51,7 +50,11 @@ SHARED = {
     "tc3net.data.parts",
     "tc3net.terminal.interrupt",
     "tc3net.terminal.progress",
+    "tc3net.engines.beam",
+    "tc3net.engines.engine",
+    "tc3net.engines.outcomes",
     "tc3net.data.timebase",
+    "tc3net.data.record_index",
     "tc3net.data.schema",
     "tc3net.data.streams",
     "tc3net.data.subset_names",

@@ -30,6 +30,7 @@ from data_prep.simulation.simulator import SIMULATED_MARKER
 from tc3net import __version__
 from tc3net.common.errors import UserError
 from tc3net.common.names import counted
+from tc3net.data.record_index import INDEX_NAME, unfinished_indices, write_index
 from tc3net.data.schema import EXTRACTION, FEATURE_DTYPES, MANIFEST_NAME, RESCALED_ROWS, Manifest, save_manifest
 
 
@@ -115,7 +116,9 @@ def convert_with(
             plans = plan_shards(records, inputs.time_bases, findings.num_segments, options.videos_per_shard)
             manifest = write_shards(staging, workers, plans, manifest)
         save_manifest(staging.data, manifest)
-        sync(staging.data / MANIFEST_NAME)
+        write_index(staging.data, manifest)
+        for name in (MANIFEST_NAME, INDEX_NAME):
+            sync(staging.data / name)
     print(closing_summary(manifest, records, findings, inputs.time_bases))
     return manifest
 
@@ -206,7 +209,7 @@ def _check_replaceable(options: ConvertOptions) -> None:
             f"{options.output_dir}/{MANIFEST_NAME}: expected the manifest of an earlier conversion, but its shards are "
             "not listed in a known form. Give another --output_dir, or remove the folder."
         ) from None
-    require_only(options.output_dir, shards | {MANIFEST_NAME})
+    require_only(options.output_dir, shards | {MANIFEST_NAME, INDEX_NAME} | unfinished_indices(options.output_dir))
 
 
 def _counted_classes(options: ConvertOptions, annotations: AnnotationSet) -> tuple[str, ...]:

@@ -38,6 +38,9 @@ class ExamineTask:
     video_ids: tuple[str, ...]
     feature_dtype: str
 
+    def __str__(self) -> str:
+        return f"one of the videos {', '.join(map(repr, self.video_ids))}"
+
 
 def examine_step(reader: FeatureReader, task: ExamineTask) -> list[dict[str, Any]]:
     """Results of `examine_video`, in the form of `_to_json`."""
@@ -147,6 +150,10 @@ class WriteTask:
     plan: ShardPlan
     folder: Path
     manifest: Manifest
+
+    def __str__(self) -> str:
+        first, last = (self.plan.videos[place].record.video_id for place in (0, -1))
+        return f"{self.plan.file}, one of its videos {first!r} to {last!r}"
 
 
 def write_step(reader: FeatureReader, task: WriteTask) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from data_prep.output.folders import is_safe_name
 from tc3net.common.errors import UserError, plain_message
 from tc3net.common.files import sha256_of
 from tc3net.common.names import counted
+from tc3net.data.record_index import INDEX_NAME
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, Manifest, Shard, load_manifest, parse
 from tc3net.data.timebase import TimeBase
 from tc3net.terminal.progress import progress_bar
@@ -164,7 +165,7 @@ def _check_manifest(folder: Path, manifest: Manifest) -> Iterator[Problem]:
         if not isinstance(name, str) or not is_safe_name(name) or listed.count(name) > 1:
             yield bad(f"shard name {name!r} leads out of the folder, or is listed more than once")
     for path in sorted(folder.iterdir()):
-        if path.name not in {MANIFEST_NAME, *listed}:
+        if path.name not in {MANIFEST_NAME, INDEX_NAME, *listed}:
             yield Problem(path.name, "unlisted_file", "dataset.json does not list this file")
 
 

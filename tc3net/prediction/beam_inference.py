@@ -13,8 +13,8 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from tc3net.common.beam_support import outcome_line
 from tc3net.common.errors import UserError
+from tc3net.engines.outcomes import outcome_line
 from tc3net.prediction.tasks import Task, block_results, blocks, write_results
 from tc3net.runs.scoring import Opened, Scoring
 

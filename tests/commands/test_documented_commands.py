@@ -38,7 +38,7 @@ RUN_ELSEWHERE = {
     "docs/extending.md": "tests/commands/test_extensions.py, tests/results/test_added_protocol.py",
     "docs/install.md": "no command of ours; tests/test_release.py installs the package",
     "docs/label-tools.md": "tests/data_prep/test_label_tools.py, tests/commands/test_detections_to.py",
-    "docs/large-data.md": "tests/prediction/test_tasks.py, test_beam_inference.py, tests/data_prep/test_beam.py",
+    "docs/large-data.md": "tests/prediction/test_tasks.py, test_beam_inference.py, tests/engines",
     "docs/measurements.md": "hours, or the demo: tests/commands/test_commands.py",
     "docs/methods.md": "hours; tests/common/test_config.py, tests/model/test_method_heads.py",
     "docs/own-videos.md": "needs weights; tests/data_prep/test_extract.py, test_extraction_network.py",

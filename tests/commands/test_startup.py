@@ -12,7 +12,7 @@ import pytest
 from tc3net.terminal.console import COMMANDS
 from tests.support.forked_commands import Command
 
-HEAVY = ("tensorflow", "keras", "matplotlib", "cv2", "av", "scipy", "h5py", "apache_beam")
+HEAVY = ("tensorflow", "keras", "matplotlib", "cv2", "av", "scipy", "h5py", "apache_beam", "distributed", "pyspark")
 # In one new process: what every command has imported once its flags are defined. A module that waits to be filled is
 # in sys.modules, but nothing of it is.
 DEFINE_ALL = """

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from data_prep import beam
-from data_prep.conversion import beam_workers, workers
+from data_prep.conversion import engine_workers, workers
 from data_prep.conversion.pipeline import convert
-from tc3net.common.beam_support import import_beam
 from tc3net.common.errors import UserError
 from tc3net.data import schema
+from tc3net.engines.engine import EngineChoice, open_engine
 from tests.support.conversion import write_inputs
 from tests.support.forked_commands import run
 from tests.support.needs import BEAM, needs
@@ -57,8 +57,9 @@ def test_bad_videos_and_errors_in_workers_name_the_video(tmp_path):
     assert "--skip_bad_videos" in str(caught.value)
     manifest = beam.convert_on_beam(replace(options, skip_bad_videos=True))
     assert manifest == convert(replace(options, skip_bad_videos=True))
-    with pytest.raises(UserError, match="video 'v2'"):
-        list(beam_workers.BeamWorkers(import_beam(""), options.inputs, tmp_path).run(read_step, ["v1", "v2"]))
+    on_beam = engine_workers.EngineWorkers(open_engine(EngineChoice("beam"), tmp_path), options.inputs)
+    with pytest.raises(UserError, match="video 'v2'"), on_beam as running:
+        list(running.run(read_step, ["v1", "v2"]))
 
 
 def read_step(reader, video_id: str) -> int:

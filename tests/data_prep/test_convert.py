@@ -21,6 +21,7 @@ from data_prep.synthetic import SyntheticOptions, simulate
 from tc3net.common.errors import UserError
 from tc3net.common.files import sha256_of
 from tc3net.data import schema
+from tc3net.data.record_index import read_index, write_index
 from tc3net.data.timebase import TimeBase
 from tests.support.conversion import VIDEOS, read_split, write_inputs
 
@@ -89,7 +90,11 @@ def test_manifest_describes_the_files(simulated):
         ("test-00000-of-00001.tfrecord", 3),
     ]
     folder = Path(options.output_dir)
-    assert sorted(os.listdir(folder)) == sorted([shard.file for shard in shards] + ["dataset.json"])
+    assert sorted(os.listdir(folder)) == sorted([shard.file for shard in shards] + ["dataset.json", "dataset.index"])
+    index = (folder / "dataset.index").read_bytes()
+    write_index(folder, manifest)
+    assert (folder / "dataset.index").read_bytes() == index
+    assert {name: len(read_index(folder, manifest, name)) for name in manifest.splits} == {"validation": 7, "test": 3}
     for shard in shards:
         assert shard.bytes == (folder / shard.file).stat().st_size
         assert shard.sha256 == sha256_of(folder / shard.file)

@@ -161,6 +161,18 @@ def occupied(folder: Path, kind: str) -> str:
     return "'thesis.tex' found; expected nothing, or what an interrupted conversion"
 
 
+def test_what_a_killed_making_of_the_index_left_is_not_in_the_way(tmp_path):
+    options = write_inputs(tmp_path)
+    convert(options)
+    (tmp_path / "out" / ".dataset.index.x1y2.index").write_bytes(b"half")
+    (tmp_path / "out" / "dataset.index").unlink()
+    convert(options)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if "tfrecord" not in path.name) == [
+        "dataset.index",
+        "dataset.json",
+    ]
+
+
 @pytest.mark.parametrize(
     "kind",
     ["other name", "other source", "other manifest", "own file added", "foreign files", "file", "own partial"],

@@ -10,10 +10,12 @@ import pytest
 from absl import flags
 
 from data_prep import convert as command
+from data_prep.conversion.engine_workers import convert_on
 from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.inputs.options import InputOptions
 from tc3net.common.errors import UserError
 from tc3net.data.timebase import TimeBase
+from tc3net.engines.engine import EngineChoice
 from tests.support.conversion import write_inputs
 from tests.support.forked_commands import run
 
@@ -46,6 +48,20 @@ def parse_flags(*arguments: str) -> ConvertOptions:
     command.define_flags(values)
     values(["convert", *arguments])
     return command.options_from_flags(values)
+
+
+def test_an_engine_runs_the_conversion_that_the_flags_describe(monkeypatch):
+    values, called = flags.FlagValues(), []
+    command.define_flags(values)
+    required = ["--annotations=a", "--features=f", "--output_dir=o", "--name=n"]
+    values(["convert", *required, "--engine=dask", "--engine_option=address=tcp://a:1"])
+    monkeypatch.setattr(command.flags, "FLAGS", values)
+    monkeypatch.setattr(command, "convert_on", lambda *arguments: called.append(arguments[:2]))
+    command.main([])
+    expected = EngineChoice("dask", ("address=tcp://a:1",))
+    assert called == [(expected, ConvertOptions(InputOptions("a", "f"), "o", "n"))]
+    with pytest.raises(UserError, match="--num_workers=2 found with the engine dask"):
+        convert_on(expected, replace(called[0][1], num_workers=2), "")
 
 
 def test_flags(tmp_path):

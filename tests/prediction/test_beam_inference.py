@@ -7,43 +7,26 @@ import sys
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
-from tc3net.common import beam_support
 from tc3net.common.errors import UserError
-from tc3net.data.streams import Streams
-from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
-from tc3net.model import ModelConfig, ThreeCNet
+from tc3net.engines.beam import read_outcomes
+from tc3net.engines.outcomes import outcome_line
 from tc3net.predict_beam import predict_on_beam
 from tc3net.prediction.tasks import Task, run_task
-from tc3net.runs.description import RunInfo
-from tc3net.runs.folder import CheckpointChoice, save_run
+from tc3net.runs.folder import CheckpointChoice
 from tc3net.runs.scoring import DatasetChoice, Scoring
-from tests.support.data import CLASSES, FEATURE_DIM
 from tests.support.forked_commands import run
 from tests.support.needs import BEAM, needs
+from tests.support.untrained_run import save_checkpoint, save_untrained_run
 
 DIRECT = ["runner=DirectRunner"]
-
-
-def save_checkpoint(folder: Path, step: int, seed: int) -> None:
-    """A checkpoint of random weights, whose averages are others."""
-    raw, averaged = (ThreeCNet(len(CLASSES), FEATURE_DIM, seed=s) for s in (seed, seed + 1))
-    checkpoint = tf.train.Checkpoint(network=raw.named_variables(), averages=averaged.network_variables())
-    checkpoint.write(str(folder / f"step-{step}"))
-    (folder / "checkpoint").write_text(f'model_checkpoint_path: "step-{step}"\n')
 
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     """A run folder with a last and a best checkpoint."""
-    folder = tmp_path / "run"
-    run = RunInfo("d", CLASSES, Streams.pair(FEATURE_DIM), TimeBase(), ModelConfig(), DetectionConfig())
-    save_run(folder, run)
-    save_checkpoint(folder / "checkpoints", 4, seed=1)
-    save_checkpoint(folder / "best", 2, seed=3)
-    return folder
+    return save_untrained_run(tmp_path / "run")
 
 
 @pytest.fixture
@@ -73,18 +56,18 @@ def test_outcomes_come_back_as_they_were(tmp_path: Path) -> None:
     def fail(error: Exception) -> None:
         raise error
 
-    lines = [beam_support.outcome_line(3, lambda: {"a": [0.1]}), beam_support.outcome_line(0, lambda: None)]
+    lines = [outcome_line(1, lambda: {"a": [0.1]}), outcome_line(0, lambda: None)]
     (tmp_path / "x-0").write_text(lines[0] + "\n")
     (tmp_path / "x-1").write_text(lines[1] + "\n")
-    assert list(beam_support.read_outcomes(tmp_path, "x", 2)) == [(3, {"a": [0.1]}), (0, None)]
-    with pytest.raises(UserError, match=r"results of 2 of 3 tasks found .*under the same path"):
-        list(beam_support.read_outcomes(tmp_path, "x", 3))
+    assert list(read_outcomes(tmp_path, "x", 2)) == [(1, {"a": [0.1]}), (0, None)]
+    with pytest.raises(UserError, match=r"results of 2 of 3 tasks found .*missing: 2.*under the same path"):
+        list(read_outcomes(tmp_path, "x", 3))
     for error in (UserError("é: wrong"), OSError("disk full")):
-        (tmp_path / "x-1").write_text(beam_support.outcome_line(1, lambda error=error: fail(error)) + "\n")
+        (tmp_path / "x-1").write_text(outcome_line(1, lambda error=error: fail(error)) + "\n")
         with pytest.raises(type(error), match=str(error)):
-            list(beam_support.read_outcomes(tmp_path, "x", 2))
+            list(read_outcomes(tmp_path, "x", 2))
     with pytest.raises(ZeroDivisionError):  # a bug of ours is no outcome
-        beam_support.outcome_line(0, lambda: 1 / 0)
+        outcome_line(0, lambda: 1 / 0)
 
 
 @needs(BEAM)

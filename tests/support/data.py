@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tc3net.common.files import sha256_of
 from tc3net.data import schema
+from tc3net.data.record_index import write_index
 from tc3net.data.streams import RGB_FLOW, Streams
 from tc3net.data.timebase import TimeBase
 
@@ -44,7 +45,7 @@ def make_video(index: int, subset: str, num_segments: int) -> schema.VideoExampl
 
 
 def write_dataset(folder: Path, splits: dict[str, Sequence[schema.VideoExample]], videos_per_shard: int = 4) -> Path:
-    """Writes shards and manifest straight through the schema, without data_prep."""
+    """Writes shards, manifest and index straight through the schema, without data_prep."""
     folder.mkdir(parents=True, exist_ok=True)
     infos = {}
     for subset, videos in splits.items():
@@ -60,16 +61,15 @@ def write_dataset(folder: Path, splits: dict[str, Sequence[schema.VideoExample]]
             len(videos), sum(len(next(iter(v.features.values()))) for v in videos), tuple(shards)
         )
     first = next(iter(splits.values()))[0]
-    schema.save_manifest(
-        folder,
-        schema.Manifest(
-            name="test data",
-            classes=CLASSES,
-            counted_classes=CLASSES[:2],
-            streams=Streams.of({name: values.shape[1] for name, values in first.features.items()}),
-            feature_dtype=next(iter(first.features.values())).dtype.name,
-            time_base=TimeBase(),
-            splits=infos,
-        ),
+    manifest = schema.Manifest(
+        name="test data",
+        classes=CLASSES,
+        counted_classes=CLASSES[:2],
+        streams=Streams.of({name: values.shape[1] for name, values in first.features.items()}),
+        feature_dtype=next(iter(first.features.values())).dtype.name,
+        time_base=TimeBase(),
+        splits=infos,
     )
+    schema.save_manifest(folder, manifest)
+    write_index(folder, manifest)
     return folder

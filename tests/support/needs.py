@@ -89,6 +89,12 @@ BROWSER = Need(
 )
 SCIPY = Need("tests of MATLAB files before version 7.3", "pip install -e '.[mat]'", here=installed("scipy"))
 BEAM = Need("Apache Beam tests", "make beam, or pip install -e '.[beam]'", here=installed("apache_beam"))
+DASK = Need("tests on a Dask cluster", "make engines, or pip install -e '.[dask]'", here=installed("distributed"))
+SPARK = Need(
+    "tests on a Spark cluster",
+    "make engines, or pip install -e '.[spark]', and a Java (Debian and Ubuntu: default-jre-headless)",
+    here=installed("pyspark") and shutil.which("java") is not None,
+)
 OTHER_STACK = Need(
     "comparisons of the two stacks",
     "make .venv-addons/.installed (with Python 3.9, 3.10 or 3.11)" if KERAS_3 else "make .venv/.installed",
@@ -131,8 +137,8 @@ TENSORFLOW_SERVING = Need(
 OPENSSL = Need("tests of TLS", "install openssl", here=shutil.which("openssl") is not None)
 PROC = Need("tests of memory", "they read /proc, which Linux has", here=Path("/proc/self/statm").exists())
 NEEDS = (
-    BROWSER, BEAM, SCIPY, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES, PUBLISHED_DETECTIONS,
-    VIDEO, OPTICAL_FLOW, I3D_WEIGHTS, TENSORFLOW_SERVING, OPENSSL, PROC,
+    BROWSER, BEAM, DASK, SPARK, SCIPY, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES,
+    PUBLISHED_DETECTIONS, VIDEO, OPTICAL_FLOW, I3D_WEIGHTS, TENSORFLOW_SERVING, OPENSSL, PROC,
 )  # fmt: skip
 
 
