@@ -1,7 +1,9 @@
-"""What the site has beyond the files of docs/: pages from the top folder, and one per command, made from its flags."""
+"""What the site has beyond the files of docs/: pages from the top folder, one per command, made from its flags, and the
+API, made from docstrings (`api`)."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import api  # beside this file, where MkDocs lets hooks import from
 from mkdocs.structure.files import File, InclusionLevel
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,15 +79,40 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(
             File.generated(config, page, content=command_page(name, told), inclusion=InclusionLevel.NOT_IN_NAV)
         )
+    stages, index = _stages(), _index()
+    files.append(File.generated(config, "api/index.md", content=api.overview_page(stages)))
+    for stage in api.STAGES:
+        content = api.stage_page(stage, stages[stage.name], index)
+        files.append(File.generated(config, f"api/{stage.name}.md", content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links out of docs/ lead to the pages made of those files; commands link to their pages."""
+    """Links out of docs/ lead to the pages made of those files; commands link to their pages, names to the API."""
     if page.file.src_uri == "commands.md":
         known = {Path(file.src_uri).stem for file in files if file.src_uri.startswith("commands/")}
         links = " · ".join(f"[{name}](commands/{name}.md)" for name in sorted(known))
         markdown += f"\n\n## All flags\n\n{links}\n"
     for target, source in PAGES.items():
         markdown = markdown.replace(f"](../{source}", f"]({target}")
-    return markdown
+    uri = page.file.src_uri
+    return markdown if uri.startswith("api/") else api.linked(markdown, _index(), uri)
+
+
+@functools.cache
+def _stages() -> dict[str, list[api.Module]]:
+    return api.all_modules()
+
+
+@functools.cache
+def _index() -> dict[str, api.Entry]:
+    return api.index_of(_stages())
+
+
+def on_post_build(config: Any) -> None:
+    """Writes the source that entries of the API lead to, one page per module."""
+    for modules in _stages().values():
+        for module in modules:
+            target = Path(config.site_dir) / api.source_page(module.name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(api.source_text(module), encoding="utf-8")
