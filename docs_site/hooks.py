@@ -1,5 +1,5 @@
-"""What the site has beyond the files of docs/: pages from the top folder, one per command, made from its flags, and the
-API, made from docstrings (`api`)."""
+"""What the site has beyond the pages of docs/: those of the top folder, notebooks, one per command (from its flags),
+and the API (from docstrings, by `api`)."""
 
 from __future__ import annotations
 
@@ -45,6 +45,20 @@ def from_the_top(name: str) -> str:
     return text
 
 
+def notebook_page(path: Path) -> str:
+    """A notebook as a page: its text, its code, and where it lies to be run."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    parts = []
+    for cell in cells:
+        source = "".join(cell["source"])
+        parts.append(f"```python\n{source}\n```" if cell["cell_type"] == "code" else source)
+    parts.insert(1, f"To run it: [the notebook]({path.name}).")
+    text = "\n\n".join(parts) + "\n"
+    for page, source in PAGES.items():
+        text = text.replace(f"](../../{source}", f"](../{page}")
+    return text.replace("](../docs/", "](../")
+
+
 def command_page(name: str, told: dict[str, Any]) -> str:
     """The page of a command."""
     summary = told["summary"]
@@ -80,6 +94,8 @@ def on_files(files: Any, config: Any) -> Any:
             File.generated(config, page, content=command_page(name, told), inclusion=InclusionLevel.NOT_IN_NAV)
         )
     stages, index = _stages(), _index()
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=notebook_page(path)))
     files.append(File.generated(config, "api/index.md", content=api.overview_page(stages)))
     for stage in api.STAGES:
         content = api.stage_page(stage, stages[stage.name], index)
@@ -95,6 +111,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         markdown += f"\n\n## All flags\n\n{links}\n"
     for target, source in PAGES.items():
         markdown = markdown.replace(f"](../{source}", f"]({target}")
+    if not page.file.src_uri.startswith("notebooks/"):
+        markdown = re.sub(r"\]\((notebooks/\w+)\.ipynb\)", r"](\1.md)", markdown)
     uri = page.file.src_uri
     return markdown if uri.startswith("api/") else api.linked(markdown, _index(), uri)
 
