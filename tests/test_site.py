@@ -64,6 +64,9 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     for name in COMMANDS:
         assert "<code>--" in (site / "commands" / f"{name}.html").read_text(encoding="utf-8")
     assert "Find when actions happen" in (site / "index.html").read_text(encoding="utf-8")
+    notebook = (site / "notebooks" / "first_run.html").read_text(encoding="utf-8")
+    assert 'href="first_run.ipynb"' in notebook and (site / "notebooks" / "first_run.ipynb").is_file()
+    assert 'href="notebooks/first_run.html"' in (site / "index.html").read_text(encoding="utf-8")
     entry = "api/losses.html#tc3net.losses.center.center_loss"
     for page in ("methods.html", "architecture.html"):  # names lead to their entries, whose text leads to the source
         assert f'href="{entry}"' in (site / page).read_text(encoding="utf-8")
