@@ -37,6 +37,7 @@ MAT = ["scipy>=1.9"]
 FLOW = ["opencv-contrib-python-headless>=4.8"]
 VIDEO = ["av>=14", *FLOW]
 SERVING = ["grpcio>=1.60", "tensorflow-serving-api>=2.15"]
+ONNX = ["tf2onnx>=1.16", "onnxruntime>=1.17"]
 PACKAGING = ["packaging>=23", "setuptools>=64", "wheel>=0.40"]  # the tests build the package
 TEST = ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.7", "pyyaml>=6", "selenium>=4.20", *PACKAGING]
 DEV = ["mypy>=1.10", "ruff>=0.5", *TEST, *HDF5, *MAT, *VIDEO, *SERVING]
@@ -86,6 +87,7 @@ setup(
         "video": VIDEO,  # features and the time base from video files
         "flow": FLOW,  # optical flow
         "serving": SERVING,  # asking a model server over gRPC
+        "onnx": ONNX,  # the network as ONNX: export, and running it
         # Conversion and scoring on several machines, with the engine of the name.
         "beam": ["apache-beam>=2.60"],
         "dask": ["distributed>=2023.5"],

@@ -1,7 +1,9 @@
-"""What the site has beyond the files of docs/: pages from the top folder, and one per command, made from its flags."""
+"""What the site has beyond the pages of docs/: those of the top folder, notebooks, one per command (from its flags),
+and the API (from docstrings, by `api`)."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import api  # beside this file, where MkDocs lets hooks import from
 from mkdocs.structure.files import File, InclusionLevel
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +43,20 @@ def from_the_top(name: str) -> str:
     for page, source in PAGES.items():
         text = text.replace(f"]({source}", f"]({page}")
     return text
+
+
+def notebook_page(path: Path) -> str:
+    """A notebook as a page: its text, its code, and where it lies to be run."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    parts = []
+    for cell in cells:
+        source = "".join(cell["source"])
+        parts.append(f"```python\n{source}\n```" if cell["cell_type"] == "code" else source)
+    parts.insert(1, f"To run it: [the notebook]({path.name}).")
+    text = "\n\n".join(parts) + "\n"
+    for page, source in PAGES.items():
+        text = text.replace(f"](../../{source}", f"](../{page}")
+    return text.replace("](../docs/", "](../")
 
 
 def command_page(name: str, told: dict[str, Any]) -> str:
@@ -76,15 +93,44 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(
             File.generated(config, page, content=command_page(name, told), inclusion=InclusionLevel.NOT_IN_NAV)
         )
+    stages, index = _stages(), _index()
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=notebook_page(path)))
+    files.append(File.generated(config, "api/index.md", content=api.overview_page(stages)))
+    for stage in api.STAGES:
+        content = api.stage_page(stage, stages[stage.name], index)
+        files.append(File.generated(config, f"api/{stage.name}.md", content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links out of docs/ lead to the pages made of those files; commands link to their pages."""
+    """Links out of docs/ lead to the pages made of those files; commands link to their pages, names to the API."""
     if page.file.src_uri == "commands.md":
         known = {Path(file.src_uri).stem for file in files if file.src_uri.startswith("commands/")}
         links = " · ".join(f"[{name}](commands/{name}.md)" for name in sorted(known))
         markdown += f"\n\n## All flags\n\n{links}\n"
     for target, source in PAGES.items():
         markdown = markdown.replace(f"](../{source}", f"]({target}")
-    return markdown
+    if not page.file.src_uri.startswith("notebooks/"):
+        markdown = re.sub(r"\]\((notebooks/\w+)\.ipynb\)", r"](\1.md)", markdown)
+    uri = page.file.src_uri
+    return markdown if uri.startswith("api/") else api.linked(markdown, _index(), uri)
+
+
+@functools.cache
+def _stages() -> dict[str, list[api.Module]]:
+    return api.all_modules()
+
+
+@functools.cache
+def _index() -> dict[str, api.Entry]:
+    return api.index_of(_stages())
+
+
+def on_post_build(config: Any) -> None:
+    """Writes the source that entries of the API lead to, one page per module."""
+    for modules in _stages().values():
+        for module in modules:
+            target = Path(config.site_dir) / api.source_page(module.name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(api.source_text(module), encoding="utf-8")

@@ -30,6 +30,7 @@ from tc3net.runs.folder import CheckpointChoice
 from tc3net.runs.provenance import versions
 from tc3net.runs.scoring import open_run
 from tc3net.saved_model.deployment import write_deployment
+from tc3net.saved_model.other_runtimes import SAVED_MODEL, check_formats, write_formats
 from tc3net.saved_model.signatures import Batching, Service
 from tc3net.saved_model.warmup import write_warmup
 from tc3net.terminal.command import run_main
@@ -43,22 +44,31 @@ def register_flags() -> None:
     flags.DEFINE_string("export_dir", None, "Folder of exported models.")
     flags.DEFINE_string("model_name", "tc3net", "Name of the model, a folder in --export_dir.")
     flags.DEFINE_integer("max_detections", 100, "Most detections per video in the output; the best scores are kept.")
+    flags.DEFINE_list(
+        "formats", [SAVED_MODEL],
+        "What is written, comma separated: savedmodel, and beside it onnx and tflite, the network for other runtimes "
+        "with the detection rule in NumPy.",
+    )  # fmt: skip
     define_flags(CheckpointChoice)
     define_flags(DetectionConfig)
     define_flags(Batching)
     flags.adopt_module_key_flags(config_module)  # so that --help shows them
 
 
-def export(service: Service, run: RunInfo, folder: Path) -> Path:
+def export(service: Service, run: RunInfo, folder: Path, formats: Sequence[str] = (SAVED_MODEL,)) -> Path:
     """Writes the next version of a SavedModel, atomically.
 
     Args:
         service: the model and how it answers.
         run: its description.
         folder: of the model's versions, named as the model.
+        formats: see `tc3net.saved_model.other_runtimes`.
 
     Returns:
         The version's folder.
+
+    Raises:
+        UserError: a format cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".export.", dir=folder))
@@ -86,6 +96,7 @@ def export(service: Service, run: RunInfo, folder: Path) -> Path:
         assets.mkdir(exist_ok=True)
         (assets / "tc3net.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
         write_warmup(staging / "model", folder.name, run.streams, run.time_base)
+        write_formats(formats, service.model, staging / "model")
         return _take_next_version(staging / "model", folder)
     finally:
         shutil.rmtree(staging)
@@ -112,16 +123,21 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--max_detections={FLAGS.max_detections}; expected 1 or more.")
     if Path(FLAGS.model_name).name != FLAGS.model_name or FLAGS.model_name in (".", ".."):
         raise UserError(f"--model_name={FLAGS.model_name!r}; expected a plain folder name.")
+    check_formats(FLAGS.formats)
     opened = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
+    check_formats(FLAGS.formats, opened.model)
     run = opened.info
     config = from_flags(DetectionConfig, base=run.detection)
     service = Service(
         opened.model, run.classes, run.time_base, config, run.training.loss.top_k_divisor, FLAGS.max_detections,
         from_flags(Batching),
     )  # fmt: skip
-    path = export(service, run, Path(FLAGS.export_dir) / FLAGS.model_name)
+    path = export(service, run, Path(FLAGS.export_dir) / FLAGS.model_name, FLAGS.formats)
     print(f"Weights of {opened.source}.")
     print(f"SavedModel written to {path}.")
+    for name in FLAGS.formats:
+        if name != SAVED_MODEL:
+            print(f"{path / f'model.{name}'}: features [T, {run.streams.width}] of one video; see docs/export.md.")
     for line in write_deployment(Path(FLAGS.export_dir), FLAGS.model_name):
         print(line)
     rows = f"features [B, T, {run.streams.width}] ({run.streams.words()})"

@@ -34,7 +34,7 @@ RUN_ELSEWHERE = {
     "docs/data.md": "tests/data_prep/test_convert.py, test_inspect.py",
     "docs/detection.md": "README.md's are the same",
     "docs/evaluation.md": "README.md's are the same; tests/commands/test_evaluate.py",
-    "docs/export.md": "README.md's is the same",
+    "docs/export.md": "README.md's is the same; other formats: tests/saved_model/test_other_runtimes.py",
     "docs/extending.md": "tests/commands/test_extensions.py, tests/results/test_added_protocol.py",
     "docs/install.md": "no command of ours; tests/test_release.py installs the package",
     "docs/label-tools.md": "tests/data_prep/test_label_tools.py, tests/commands/test_detections_to.py",

