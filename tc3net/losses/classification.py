@@ -35,7 +35,8 @@ def classification_loss(*, tcam: tf.RaggedTensor, labels: tf.Tensor, top_k_divis
     Returns:
         Term over the labelled videos.
     """
-    return cross_entropy(ragged.top_k_mean(tcam, divisor=top_k_divisor, portable=False), labels)  # of [N, C], r of the paper
+    r = ragged.top_k_mean(tcam, divisor=top_k_divisor, portable=False)  # [N, C]
+    return cross_entropy(r, labels)
 
 
 def cross_entropy(scores: tf.Tensor, labels: tf.Tensor) -> Term:

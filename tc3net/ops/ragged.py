@@ -203,9 +203,7 @@ def _most(numbers: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.concat([numbers, tf.ones([1], numbers.dtype)], axis=0))
 
 
-def padded(
-    values: tf.RaggedTensor, videos: tf.Tensor, fill: float, infinities: tf.Tensor | None = None
-) -> tf.Tensor:
+def padded(values: tf.RaggedTensor, videos: tf.Tensor, fill: float, infinities: tf.Tensor | None = None) -> tf.Tensor:
     """Some videos of a batch as a dense tensor.
 
     `RaggedTensor.to_tensor` has no GPU kernel; gathering rows has one.

@@ -169,9 +169,10 @@ def check_poisoned_task(cluster: Cluster, tmp_path: Path) -> None:
         convert_on(cluster.choice, options, "")
     np.save(tmp_path / "features" / "rgb" / "v2.npy", np.zeros((10, 2), np.float32))
     convert_on(cluster.choice, options, "")  # the same workers see the corrected file, and a new one
-    (tmp_path / "a.json").write_text(json.dumps({"database": many_videos(5)}))
+    five = {f"v{number}": video for number, video in enumerate(many_videos(5).values(), start=1)}
+    (tmp_path / "a.json").write_text(json.dumps({"database": five}))
     for stream in ("rgb", "flow"):
-        for name in many_videos(5):
+        for name in five:
             np.save(tmp_path / "features" / stream / f"{name}.npy", np.ones((10, 2), np.float32))
     assert sum(split.videos for split in convert_on(cluster.choice, options, "").splits.values()) == 5
     workers = EngineWorkers(open_engine(cluster.choice, tmp_path), options.inputs)
