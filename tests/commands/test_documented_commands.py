@@ -46,6 +46,7 @@ RUN_ELSEWHERE = {
     "docs/refinement.md": "tests/refinement, tests/commands/test_refine.py",
     "docs/real-footage.md": "the clips are a download; tests/studies, tests/experiments",
     "docs/report.md": "README.md's is the same; tests/report",
+    "docs/scale.md": "tests/studies/test_scale_model.py",
     "docs/serving.md": "needs the server; tests/serving",
     "docs/thumos14.md": "the data are a download; tests/data_prep converts such folders",
     "docs/training.md": "README.md's is the same; several workers: tests/training",
