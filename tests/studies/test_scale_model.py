@@ -49,7 +49,7 @@ def test_makespans_by_hand() -> None:
 
 
 def test_a_machine_that_fails_begins_the_task_again() -> None:
-    """The time that a task of length d takes where failures come at rate r: (e^(rd) - 1) (1/r + time away), in the mean."""
+    """A task of length d under failures at rate r takes (e^(rd) - 1) (1/r + time away) in the mean."""
     cluster, draws = Cluster(1, failure_every=4.0, away=0.5), rng()
     found = np.mean([makespan(cluster, np.array([2.0]), draws) for _ in range(4000)])
     assert found == pytest.approx((math.exp(2 / 4) - 1) * (4 + 0.5), rel=0.05)
