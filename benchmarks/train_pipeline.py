@@ -56,22 +56,30 @@ def register_flags() -> None:
     flags.DEFINE_integer("repeats", 5, "Measurements of each speed, in turn; the median of the ratios is reported.")
 
 
-def write_shards(folder: Path, dtype: str) -> None:
-    """A data set of random features: one shard and its manifest."""
+def write_shards(folder: Path, dtype: str, videos: int, feature_dim: int, num_classes: int) -> None:
+    """A data set of random features: one shard and its manifest.
+
+    Args:
+        folder: made here.
+        dtype: of the features.
+        videos: how many, of THUMOS14's lengths.
+        feature_dim: D of each of two streams.
+        num_classes: C.
+    """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    classes = tuple(f"Class{index:03d}" for index in range(FLAGS.num_classes))
-    name, lengths = f"{SUBSET}.tfrecord", thumos14_lengths(FLAGS.videos)
+    classes = tuple(f"Class{index:03d}" for index in range(num_classes))
+    name, lengths = f"{SUBSET}.tfrecord", thumos14_lengths(videos)
     with tf.io.TFRecordWriter(str(folder / name)) as writer:
         for index, length in enumerate(lengths):
-            features = dict(zip(RGB_FLOW, rng.random((2, length, FLAGS.feature_dim), np.float32).astype(dtype)))
+            features = dict(zip(RGB_FLOW, rng.random((2, length, feature_dim), np.float32).astype(dtype)))
             writer.write(
                 schema.encode(
                     schema.VideoExample(
                         video_id=f"video{index}", subset=SUBSET, features=features,
-                        labels=[index % FLAGS.num_classes], counts=[3], counts_known=[True], instances_known=True,
+                        labels=[index % num_classes], counts=[3], counts_known=[True], instances_known=True,
                         instance_start_s=[0.0] * 3, instance_end_s=[1.0] * 3,
-                        instance_label=[index % FLAGS.num_classes] * 3, ambiguous_start_s=[], ambiguous_end_s=[],
+                        instance_label=[index % num_classes] * 3, ambiguous_start_s=[], ambiguous_end_s=[],
                         duration_s=length * 16 / 25, time_base=TimeBase(),
                     )
                 )
@@ -80,7 +88,7 @@ def write_shards(folder: Path, dtype: str) -> None:
     schema.save_manifest(
         folder,
         schema.Manifest(
-            name="Benchmark", classes=classes, counted_classes=classes, streams=Streams.pair(FLAGS.feature_dim),
+            name="Benchmark", classes=classes, counted_classes=classes, streams=Streams.pair(feature_dim),
             feature_dtype=dtype, time_base=TimeBase(),
             splits={SUBSET: schema.SplitInfo(len(lengths), int(lengths.sum()), (shard,))},
         ),
@@ -134,7 +142,7 @@ def run(work: Path) -> dict[str, Any]:
     for dtype, cache in (("float32", "none"), ("float16", "none"), ("float32", "host"), ("float32", "device")):
         folder = work / dtype
         if not folder.exists():
-            write_shards(folder, dtype)
+            write_shards(folder, dtype, FLAGS.videos, FLAGS.feature_dim, FLAGS.num_classes)
         found[dtype, cache] = measure(folder, cache)
         rates = found[dtype, cache]
         print(f"{dtype}, --cache={cache}: {rates['segments_per_s']:.0f} segments/s, ", end="")

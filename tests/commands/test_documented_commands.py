@@ -46,9 +46,11 @@ RUN_ELSEWHERE = {
     "docs/refinement.md": "tests/refinement, tests/commands/test_refine.py",
     "docs/real-footage.md": "the clips are a download; tests/studies, tests/experiments",
     "docs/report.md": "README.md's is the same; tests/report",
+    "docs/scale.md": "tests/studies/test_scale_model.py",
     "docs/serving.md": "needs the server; tests/serving",
+    "docs/several-machines.md": "README.md's is the same; tests/training runs several workers and the page's scripts",
     "docs/thumos14.md": "the data are a download; tests/data_prep converts such folders",
-    "docs/training.md": "README.md's is the same; several workers: tests/training",
+    "docs/training.md": "README.md's is the same",
 }  # fmt: skip
 # In one process, since importing TensorFlow takes longer than everything else: each module's flags are defined, the
 # commands parsed, and the flags taken away again.
