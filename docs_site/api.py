@@ -42,6 +42,7 @@ STAGES = (
     Stage("training", "Training", ("tc3net.optimization", "tc3net.training", "tc3net.runs", "tc3net.refinement")),
     Stage("detection", "Detection", ("tc3net.detection",)),
     Stage("evaluation", "Evaluation", ("tc3net.evaluation", "tc3net.results", "tc3net.experiments")),
+    Stage("engines", "Engines for clusters", ("tc3net.engines",)),
     Stage("pictures", "Pictures and reports", ("tc3net.visualization", "tc3net.report")),
     Stage("serving", "Prediction, export, serving", ("tc3net.prediction", "tc3net.saved_model", "tc3net.serving")),
     Stage("common", "Common parts", ("tc3net.common", "tc3net.terminal")),

@@ -172,10 +172,9 @@ def _kth_largest_graph(
     return tf.function(function, input_signature=[rows, tf.TensorSpec([None], integer)], autograph=False)
 
 
-Select = Callable[[tf.RaggedTensor, tf.Tensor, tf.Tensor], tf.Tensor]
-
-
-def _kth_largest(values: tf.RaggedTensor, k: tf.Tensor, select: Select) -> tf.Tensor:
+def _kth_largest(
+    values: tf.RaggedTensor, k: tf.Tensor, select: Callable[[tf.RaggedTensor, tf.Tensor, tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
     """The k-th largest value over time, per class: [N, (s), C] and k [N] -> [N, C]."""
     by_length = tf.argsort(values.row_lengths(), stable=True)  # [N]
     bounds = [values.nrows() * group // _LENGTH_GROUPS for group in range(_LENGTH_GROUPS + 1)]

@@ -122,7 +122,7 @@ def test_the_same_data_set_is_replaced(tmp_path):
     (third,) = read_split(tmp_path / "out", "test")
     assert (third["rgb"] == 7).all()
     assert len(list((tmp_path / "out").glob("training-*-of-00002.tfrecord"))) == 2
-    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert len(list((tmp_path / "out").iterdir())) == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "features", "out"]
 
 

@@ -13,6 +13,7 @@ TRAIN = (
     "--batch_size=16",
     "--crop_segments=200",
     "--learning_rate=1e-3",
+    "--weight_decay=5e-4",
     "--protocols=thumos14,reference",
     "--iterations=4",
     "--eval_every=2",
