@@ -56,7 +56,7 @@ def test_the_conversion_gives_the_same_bytes(
 
 
 def test_a_poisoned_task_is_named(cluster: clusters.Cluster, tmp_path: Path) -> None:
-    clusters.check_poisoned_task(cluster, tmp_path)
+    clusters.check_poisoned_task(cluster, tmp_path, workers_stay=True)
 
 
 def test_scoring_gives_the_same_bytes(cluster: clusters.Cluster, dataset_dir: Path, tmp_path: Path) -> None:

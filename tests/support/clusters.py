@@ -161,20 +161,28 @@ def check_killed_worker(cluster: Cluster, tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == contents(tmp_path / "local")
 
 
-def check_poisoned_task(cluster: Cluster, tmp_path: Path) -> None:
-    """What is wrong with a video is said with its name, be it the user's to correct or a bug."""
+def check_poisoned_task(cluster: Cluster, tmp_path: Path, workers_stay: bool) -> None:
+    """What is wrong with a video is said with its name, be it the user's to correct or a bug.
+
+    Args:
+        cluster: it is asked for.
+        tmp_path: for the files.
+        workers_stay: from one conversion to the next, so that they may know files that are no longer there.
+    """
     options = write_inputs(tmp_path)
     np.save(tmp_path / "features" / "rgb" / "v2.npy", np.full((10, 2), np.nan, np.float32))
     with pytest.raises(UserError, match=r"v2: .*NaN"):
         convert_on(cluster.choice, options, "")
     np.save(tmp_path / "features" / "rgb" / "v2.npy", np.zeros((10, 2), np.float32))
-    convert_on(cluster.choice, options, "")  # the same workers see the corrected file, and a new one
     five = {f"v{number}": video for number, video in enumerate(many_videos(5).values(), start=1)}
+    if workers_stay:
+        convert_on(cluster.choice, options, "")  # the same workers see the corrected file, and new ones
     (tmp_path / "a.json").write_text(json.dumps({"database": five}))
     for stream in ("rgb", "flow"):
         for name in five:
             np.save(tmp_path / "features" / stream / f"{name}.npy", np.ones((10, 2), np.float32))
-    assert sum(split.videos for split in convert_on(cluster.choice, options, "").splits.values()) == 5
+    if workers_stay:
+        assert sum(split.videos for split in convert_on(cluster.choice, options, "").splits.values()) == 5
     workers = EngineWorkers(open_engine(cluster.choice, tmp_path), options.inputs)
     with workers as running:
         assert dict(running.run(cluster_steps.count_rows, ["v1", "v2"])) == {0: 10, 1: 10}
