@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from tc3net.common.errors import UserError
+from tc3net.common.storage import is_remote, path_of
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path in the same folder; on success it is renamed to `path`, on failure it is removed.
+
+    For a remote `path` the temporary one lies on this machine, and becomes the object as a whole.
 
     Args:
         path: the file to create or replace. Its folder is made if absent.
@@ -25,7 +28,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; the error names `path`, not the temporary one.
     """
-    target, temporary = Path(path), None
+    target, temporary = path_of(path), None
+    if is_remote(target):
+        with tempfile.TemporaryDirectory(prefix="tc3net-") as folder:
+            temporary = Path(folder, f".{target.name}.partial{target.suffix}")
+            yield temporary
+            target.put(temporary)  # type: ignore[attr-defined]
+        return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
@@ -42,6 +51,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def append_text(path: str | os.PathLike[str], text: str) -> None:
+    """Adds text to the end of a file, which is made if absent. A remote one, which nothing can be added to, is written
+    anew."""
+    target = path_of(path)
+    if not is_remote(target):
+        with target.open("a", encoding="utf-8") as file:
+            file.write(text)
+        return
+    target.write_text((target.read_text(encoding="utf-8") if target.exists() else "") + text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -61,7 +81,7 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
         UserError: the file is absent or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return json.loads(path_of(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected the {what}. Check the path.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -73,7 +93,7 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, as hex digits."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with path_of(path).open("rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
@@ -85,5 +105,5 @@ def encoding_of(path: str | os.PathLike[str]) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    with open(path, "rb") as file:
+    with path_of(path).open("rb") as file:
         return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
