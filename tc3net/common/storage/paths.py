@@ -1,4 +1,4 @@
-"""Paths that lie on no disk: `gs://bucket/x`, `s3://bucket/x`, `ram://x`, whatever `tf.io.gfile` reaches.
+"""Paths: of a disk, or `gs://bucket/x`, `s3://bucket/x`, `ram://x`, whatever `tf.io.gfile` reaches.
 
 `path_of` makes of what a user gave a `pathlib.Path` or, where it begins with a scheme, a `RemotePath`, which has the
 part of pathlib that is used here. TensorFlow is imported with the first remote path that is touched, never for a disk.
@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
-import functools
-import importlib
 import io
 import os
 import re
@@ -26,13 +24,12 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any, cast
 
-from tc3net.common.errors import UserError, plain_message
+from tc3net.common.storage.reaching import RemoteError, reaching
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 # Where a file can be renamed in one step. Everywhere else writing an object under its name is that step.
 _RENAMES = ("ram", "hdfs", "viewfs")
 _SLASHES = ("gs",)  # names of folders are listed with a slash at the end
-_PLUG_IN = "tensorflow_io"  # registers s3, az and others when it is imported
 
 
 def is_remote(path: object) -> bool:
@@ -50,67 +47,6 @@ def path_of(path: str | os.PathLike[str]) -> Path:
     if isinstance(path, str) and is_remote(path):
         return cast(Path, RemotePath(path))
     return Path(path[len("file://") :]) if isinstance(path, str) and path.startswith("file://") else Path(path)
-
-
-class RemoteError(OSError, UserError):
-    """The storage does not answer as expected; what the user can do about it is said."""
-
-    def __init__(self, message: str, url: str = "") -> None:
-        super().__init__(errno.EIO, message, url)
-        self.message = message
-
-    def __str__(self) -> str:
-        return self.message
-
-
-@functools.lru_cache(maxsize=None)
-def _files(scheme: str) -> Any:
-    """`tf.io.gfile`, once it is known to reach the scheme."""
-    import tensorflow as tf
-
-    def known() -> set[str]:
-        return {os.fsdecode(name) for name in tf.io.gfile.get_registered_schemes()}
-
-    if scheme not in known():
-        with contextlib.suppress(ImportError, OSError, NotImplementedError):
-            importlib.import_module(_PLUG_IN)
-    if scheme not in known():
-        there = ", ".join(f"{name}://" for name in sorted(known() - {"", "file"}))
-        raise UserError(
-            f"no file system for {scheme}:// is installed; expected one of those that TensorFlow {tf.__version__} "
-            f"reaches here ({there}). Install the plug-in (s3:// and az://: `pip install tensorflow-io`, of the version "
-            "made for this TensorFlow), or copy the files to a disk."
-        )
-    return tf.io.gfile
-
-
-@contextlib.contextmanager
-def _reaching(path: RemotePath) -> Iterator[Any]:
-    """`tf.io.gfile`; what TensorFlow raises inside becomes what a disk raises, or a user's error that names the path."""
-    try:
-        files = _files(path.scheme)
-    except UserError as error:
-        raise RemoteError(f"{path}: {error}", str(path)) from None
-    from tensorflow import errors
-
-    try:
-        yield files
-    except errors.NotFoundError:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
-    except errors.AlreadyExistsError:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
-    except (errors.PermissionDeniedError, errors.UnauthenticatedError) as error:
-        raise RemoteError(
-            f"{path}: access refused ({plain_message(error)}); expected credentials that may read there, and write "
-            "where results go. Sign in (gs://: gcloud auth application-default login), or give another path.",
-            str(path),
-        ) from None
-    except errors.OpError as error:
-        raise RemoteError(
-            f"{path}: the storage answers {plain_message(error)!r}; expected it to be there and in reach. Check the "
-            "path, the connection and the credentials, and run it again. What was complete before is unchanged.",
-            str(path),
-        ) from None
 
 
 class RemotePath(os.PathLike):  # type: ignore[type-arg]
@@ -189,24 +125,24 @@ class RemotePath(os.PathLike):  # type: ignore[type-arg]
         return self.is_file() or self.is_dir()
 
     def is_dir(self) -> bool:
-        with _reaching(self) as files:
+        with reaching(self) as files:
             return bool(files.isdir(str(self)))
 
     def is_file(self) -> bool:
-        with contextlib.suppress(FileNotFoundError), _reaching(self) as files:
+        with contextlib.suppress(FileNotFoundError), reaching(self) as files:
             return not files.stat(str(self)).is_directory
         return False
 
     def stat(self) -> Any:
         """`st_size`, `st_mtime_ns` and `st_mtime` alone; the time is 0 where the file system tells none."""
-        with _reaching(self) as files:
+        with reaching(self) as files:
             found = files.stat(str(self))
             return SimpleNamespace(
                 st_size=found.length, st_mtime_ns=found.mtime_nsec, st_mtime=found.mtime_nsec / 1e9
             )
 
     def _listed(self) -> list[str]:
-        with _reaching(self) as files:
+        with reaching(self) as files:
             return sorted(files.listdir(str(self)))
 
     def iterdir(self) -> Iterator[Any]:
@@ -241,7 +177,7 @@ class RemotePath(os.PathLike):  # type: ignore[type-arg]
         return file if mode == "rb" else io.TextIOWrapper(file, encoding or "utf-8", errors)
 
     def read_bytes(self) -> bytes:
-        with _reaching(self) as files, files.GFile(str(self), "rb") as file:
+        with reaching(self) as files, files.GFile(str(self), "rb") as file:
             return bytes(file.read())
 
     def read_text(self, encoding: str = "utf-8", errors: str | None = None) -> str:
@@ -266,7 +202,7 @@ class RemotePath(os.PathLike):  # type: ignore[type-arg]
         """
         self.parent.mkdir(parents=True, exist_ok=True)
         new = self.with_name(f".{self.name}.{uuid.uuid4().hex}") if self.scheme in _RENAMES else self
-        with _reaching(self) as files:
+        with reaching(self) as files:
             try:
                 files.copy(str(local), str(new), overwrite=True)
                 if files.stat(str(new)).length != local.stat().st_size:
@@ -284,19 +220,19 @@ class RemotePath(os.PathLike):  # type: ignore[type-arg]
         if not exist_ok and self.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self))
         if self._pure.name:  # of a bucket itself nothing is made
-            with _reaching(self) as files:
+            with reaching(self) as files:
                 files.makedirs(str(self))
 
     def rename(self, target: str | os.PathLike[str]) -> Any:
         """A file alone; a copy on object stores."""
-        with _reaching(self) as files:
+        with reaching(self) as files:
             files.rename(str(self), str(path_of(target)), overwrite=True)
         return path_of(target)
 
     replace = rename
 
     def unlink(self, missing_ok: bool = False) -> None:
-        with contextlib.suppress(*((FileNotFoundError,) if missing_ok else ())), _reaching(self) as files:
+        with contextlib.suppress(*((FileNotFoundError,) if missing_ok else ())), reaching(self) as files:
             files.remove(str(self))
 
     def rmdir(self) -> None:
@@ -318,7 +254,7 @@ def walk(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 def fetch(path: Any, local: Path) -> None:
     """Copies a remote file to a path of this machine's disk, whose folder is made."""
     local.parent.mkdir(parents=True, exist_ok=True)
-    with _reaching(path) as files:
+    with reaching(path) as files:
         files.copy(str(path), str(local), overwrite=True)
 
 
@@ -327,7 +263,7 @@ def remove_tree(path: Path, ignore_errors: bool = False) -> None:
     if not isinstance(path, RemotePath):
         shutil.rmtree(path, ignore_errors=ignore_errors)
         return
-    with contextlib.suppress(*((OSError,) if ignore_errors else ())), _reaching(path) as files:
+    with contextlib.suppress(*((OSError,) if ignore_errors else ())), reaching(path) as files:
         files.rmtree(str(path))
 
 
@@ -336,7 +272,7 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, path: RemotePath) -> None:
         self._path, self._at, self._size = path, 0, path.stat().st_size
-        with _reaching(path) as files:
+        with reaching(path) as files:
             self._file = files.GFile(str(path), "rb")
 
     def readable(self) -> bool:
@@ -352,7 +288,7 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self._at >= self._size:
             return 0
-        with _reaching(self._path):
+        with reaching(self._path):
             self._file.seek(self._at)
             data = self._file.read(min(len(buffer), self._size - self._at))
         buffer[: len(data)] = data

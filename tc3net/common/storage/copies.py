@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tc3net.common.errors import UsageError, UserError
-from tc3net.common.storage import RemotePath, fetch, path_of, walk
+from tc3net.common.storage.paths import RemotePath, fetch, path_of, walk
 
 IDLE_BYTES = 4 << 30
 
