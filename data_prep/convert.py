@@ -7,7 +7,6 @@ recognised where they are clear; `data_prep.inputs.options` has the flags for th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
 
@@ -17,6 +16,7 @@ from data_prep.conversion.pipeline import ConvertOptions, convert
 from data_prep.inputs import options as inputs
 from data_prep.inputs.options import define_input_flags, input_options
 from tc3net.common.errors import UsageError, UserError
+from tc3net.common.storage import path_of
 from tc3net.data.schema import FEATURE_DTYPES
 from tc3net.engines import engine as engines
 from tc3net.engines.engine import define_engine_flags, engine_choice
@@ -61,7 +61,7 @@ def read_class_names(value: str) -> tuple[str, ...]:
     Raises:
         UserError: the file is damaged, or no name is in it.
     """
-    path = Path(value)
+    path = path_of(value)
     is_file = path.suffix == ".npy" or path.is_file()
     names = read_class_file(path) if is_file else tuple(value.split(","))
     stripped = tuple(name.strip() for name in names if name.strip())

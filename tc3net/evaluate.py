@@ -22,6 +22,7 @@ from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UserError
 from tc3net.common.names import counted
+from tc3net.common.storage import path_of
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import (
     DEFAULT_PROTOCOL,
@@ -133,7 +134,7 @@ def _detection_config() -> DetectionConfig:
         return from_flags(DetectionConfig, base=load_run(FLAGS.run_dir).detection)
     beside = settings_beside(FLAGS.scores) if FLAGS.scores else None
     if beside is not None:
-        print(f"Detection settings that are not given: those of {Path(FLAGS.scores).parent / METRICS}.")
+        print(f"Detection settings that are not given: those of {path_of(FLAGS.scores).parent / METRICS}.")
     return from_flags(DetectionConfig, base=beside)
 
 
@@ -142,8 +143,8 @@ def _scored() -> tuple[Scored, Path, dict[str, Any]]:
     if FLAGS.detections:
         if FLAGS.scores or FLAGS.run_dir:
             raise UserError("--detections is evaluated without a model: leave out --run_dir and --scores.")
-        source = Path(FLAGS.detections)
-        output_dir = Path(FLAGS.output_dir or source.with_name(f"{source.stem}_evaluation"))
+        source = path_of(FLAGS.detections)
+        output_dir = path_of(FLAGS.output_dir or source.with_name(f"{source.stem}_evaluation"))
         if (output_dir / DETECTIONS).resolve() == source.resolve():
             raise UserError(f"Results would overwrite {source}. Choose another --output_dir.")
         check_raw_scores(output_dir, None)
@@ -151,11 +152,11 @@ def _scored() -> tuple[Scored, Path, dict[str, Any]]:
     config = _detection_config()
     if FLAGS.scores:
         scores, origin = load_scores(FLAGS.scores), FLAGS.scores
-        output_dir = Path(FLAGS.output_dir or Path(FLAGS.scores).parent)
+        output_dir = path_of(FLAGS.output_dir or path_of(FLAGS.scores).parent)
         check_raw_scores(output_dir, FLAGS.scores)
     else:
         scores, origin = _score_run(config)
-        output_dir = Path(
+        output_dir = path_of(
             FLAGS.output_dir or default_folder(FLAGS.run_dir, FLAGS.subset, load_run(FLAGS.run_dir).test_subset)
         )
     return from_scores(origin, scores, config), output_dir, {"source": origin, "detection": vars(config)}

@@ -24,6 +24,9 @@ from absl import flags
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UsageError, UserError
+from tc3net.common.storage import RemotePath, path_of
+from tc3net.common.storage.copies import put_folder
+from tc3net.common.storage.leases import TakenError, lease
 from tc3net.detection import DetectionConfig
 from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import CheckpointChoice
@@ -70,8 +73,10 @@ def export(service: Service, run: RunInfo, folder: Path, formats: Sequence[str] 
     Raises:
         UserError: a format cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".export.", dir=folder))
+    is_on_disk = not isinstance(folder, RemotePath)
+    if is_on_disk:
+        folder.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".export.", dir=folder if is_on_disk else None))
     try:
         archive = keras.export.ExportArchive()
         archive.track(service.model)
@@ -97,7 +102,7 @@ def export(service: Service, run: RunInfo, folder: Path, formats: Sequence[str] 
         (assets / "tc3net.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
         write_warmup(staging / "model", folder.name, run.streams, run.time_base)
         write_formats(formats, service.model, staging / "model")
-        return _take_next_version(staging / "model", folder)
+        return _take_next_version(staging / "model", folder) if is_on_disk else _put_next_version(staging / "model", folder)
     finally:
         shutil.rmtree(staging)
 
@@ -111,6 +116,21 @@ def _take_next_version(model: Path, folder: Path) -> Path:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+
+
+def _put_next_version(model: Path, folder: Path) -> Path:
+    """Puts a finished model where nothing can be renamed; saved_model.pb, without which it is none, comes last."""
+    try:
+        with lease(folder, "export"):
+            versions_there = (int(p.name) for p in folder.iterdir() if p.name.isdigit())
+            target = folder / str(1 + max(versions_there, default=0))
+            put_folder(model, target, last="saved_model.pb")
+            return target
+    except TakenError as error:
+        raise UserError(
+            f"{folder}: {error.holder} is exporting into it; expected to be the only one. Run it again when that has "
+            f"ended. {error.cure}"
+        ) from None
 
 
 def main(argv: Sequence[str]) -> None:
@@ -132,13 +152,13 @@ def main(argv: Sequence[str]) -> None:
         opened.model, run.classes, run.time_base, config, run.training.loss.top_k_divisor, FLAGS.max_detections,
         from_flags(Batching),
     )  # fmt: skip
-    path = export(service, run, Path(FLAGS.export_dir) / FLAGS.model_name, FLAGS.formats)
+    path = export(service, run, path_of(FLAGS.export_dir) / FLAGS.model_name, FLAGS.formats)
     print(f"Weights of {opened.source}.")
     print(f"SavedModel written to {path}.")
     for name in FLAGS.formats:
         if name != SAVED_MODEL:
             print(f"{path / f'model.{name}'}: features [T, {run.streams.width}] of one video; see docs/export.md.")
-    for line in write_deployment(Path(FLAGS.export_dir), FLAGS.model_name):
+    for line in write_deployment(path_of(FLAGS.export_dir), FLAGS.model_name):
         print(line)
     rows = f"features [B, T, {run.streams.width}] ({run.streams.words()})"
     print(f"serving_default: {rows}, lengths [B]; all signatures: docs/export.md.")

@@ -31,6 +31,7 @@ from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UsageError, UserError
 from tc3net.common.extensions import loaded_extensions
 from tc3net.common.names import counted
+from tc3net.common.storage import path_of
 from tc3net.data.timebase import TimeBase
 from tc3net.detection import DetectionConfig
 from tc3net.engines import engine as engines
@@ -205,7 +206,7 @@ def main(argv: Sequence[str]) -> None:
     for name in ("output_dir",) if FLAGS.merge else ("run_dir", "output_dir"):
         if not getattr(FLAGS, name):
             raise UsageError(f"--{name} is missing.")
-    output_dir = Path(FLAGS.output_dir)
+    output_dir = path_of(FLAGS.output_dir)
     if FLAGS.merge:
         print(f"Written: {merge_tasks(output_dir, FLAGS.num_tasks)}")
         return
@@ -273,7 +274,7 @@ def _networks(run: RunInfo) -> RunNetworks:
 
 
 def _features_dir(output_dir: Path) -> Path:
-    return Path(FLAGS.features_dir) if FLAGS.features_dir else output_dir / "features"
+    return path_of(FLAGS.features_dir) if FLAGS.features_dir else output_dir / "features"
 
 
 def _write(
@@ -289,7 +290,7 @@ def _write(
     if doubt := rejected_best_classes(scores, config):
         print(f"Note: {doubt}")
     predicted = Predicted(
-        title=f"Predictions of {Path(FLAGS.run_dir).name}, trained on {opened.info.dataset}",
+        title=f"Predictions of {path_of(FLAGS.run_dir).name}, trained on {opened.info.dataset}",
         scores=scores,
         config=config,
         instances=known.instances,

@@ -13,6 +13,7 @@ from data_prep.annotations.instance_csv import INSTANCE_CSV
 from data_prep.annotations.label_tools.cvat import CVAT, CVAT_FOLDER
 from data_prep.annotations.label_tools.elan import ELAN, ELAN_FOLDER
 from data_prep.annotations.label_tools.label_studio import LABEL_STUDIO
+from data_prep.annotations.label_tools.labelled import TABLE
 from data_prep.annotations.label_tools.via import VIA_CSV, VIA_JSON
 from data_prep.annotations.records import AnnotationFormat, AnnotationSet, read_beginning
 from data_prep.annotations.thumos_text import THUMOS_TEXT
@@ -20,6 +21,7 @@ from data_prep.annotations.tidy import tidied
 from data_prep.annotations.video_csv import VIDEO_CSV
 from data_prep.annotations.wtalc_folder import WTALC_FOLDER
 from tc3net.common.errors import UserError
+from tc3net.common.storage import local_copy
 
 AUTO = "auto"
 # In the order in which they are offered; which is recognised does not depend on it.
@@ -69,12 +71,19 @@ def read_annotations(
     Raises:
         UserError: nothing at the path, the format is not clear, or it refuses the files; see also `tidied`.
     """
-    path = Path(path)
     if annotation_format not in format_names():
         raise UserError(
             f"annotation_format is {annotation_format!r}; expected one of {', '.join(format_names())}. Set "
             "--annotation_format."
         )
+    with local_copy(path, beside=(TABLE,)) as local:
+        return _read(local, annotation_format, subset, class_list)
+
+
+def _read(
+    path: Path, annotation_format: str, subset: str | None, class_list: str | Path | None
+) -> tuple[AnnotationSet, str]:
+    """See `read_annotations`, of a path on this machine."""
     if annotation_format == AUTO:
         chosen = _recognised(path)
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from data_prep.pickles.arrays import as_text, load_array
 from tc3net.common.errors import UserError
 from tc3net.common.files import encoding_of
+from tc3net.common.storage import local_copy, path_of
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,10 @@ def read_class_file(path: str | Path) -> tuple[str, ...]:
     Raises:
         UserError: the file is absent or damaged.
     """
-    path = Path(path)
+    path = path_of(path)
     if path.suffix == ".npy":
-        names = [as_text(name, str(path)) for name in load_array(path).ravel()]
+        with local_copy(path) as local:
+            names = [as_text(name, str(path)) for name in load_array(local).ravel()]
     else:
         try:
             names = path.read_text(encoding="utf-8-sig").splitlines()

@@ -13,6 +13,7 @@ from pathlib import Path
 from data_prep.annotations.columns import TEXT_COLUMNS, Header, header_of
 from tc3net.common.errors import Mistakes, UserError
 from tc3net.common.files import encoding_of
+from tc3net.common.storage import path_of
 
 _COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+|[0-9:]+:[0-9]+,[0-9]+")
 _POINT = re.compile(r"[+-]?[0-9]*\.[0-9]+|[0-9:]+:[0-9]+\.[0-9]+")
@@ -189,7 +190,7 @@ def _lines(
 
 def _text(path: str | Path) -> str:
     try:
-        return Path(path).read_text(encoding=encoding_of(path))
+        return path_of(path).read_text(encoding=encoding_of(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a CSV table. Check the path.") from None
     except UnicodeError:

@@ -24,12 +24,14 @@ from data_prep.conversion.summary import closing_summary, first_problems
 from data_prep.conversion.workers import LocalWorkers, Workers
 from data_prep.inputs.extraction_notes import common_extraction
 from data_prep.inputs.options import InputOptions, Inputs, open_inputs
-from data_prep.output.folders import existing_marker, require_only, sync
+from data_prep.output.folders import existing_marker, require_only
+from data_prep.output.remote_staging import RemoteStaging, is_prefixed, remote_folder
 from data_prep.output.staging import Staging, resumable_folder
 from data_prep.simulation.simulator import SIMULATED_MARKER
 from tc3net import __version__
 from tc3net.common.errors import UserError
 from tc3net.common.names import counted
+from tc3net.common.storage import is_remote, path_of
 from tc3net.data.record_index import INDEX_NAME, unfinished_indices, write_index
 from tc3net.data.schema import EXTRACTION, FEATURE_DTYPES, MANIFEST_NAME, RESCALED_ROWS, Manifest, save_manifest
 
@@ -109,18 +111,34 @@ def convert_with(
     print("\n".join(inputs.descriptions), flush=True)
     counted_classes = _counted_classes(options, inputs.annotations)
     plan = make_plan(options.inputs, _settings(options, counted_classes))
-    with resumable_folder(options.output_dir, plan, {CHECKED}, lambda: _check_replaceable(options)) as staging:
+    with _staging_of(options, plan) as staging:
         with start_workers(inputs, staging.work) as workers:
             findings = _check(options, inputs, staging, workers)
             records, manifest = _accepted(options, inputs, counted_classes, findings, staging)
             plans = plan_shards(records, inputs.time_bases, findings.num_segments, options.videos_per_shard)
             manifest = write_shards(staging, workers, plans, manifest)
-        save_manifest(staging.data, manifest)
-        write_index(staging.data, manifest)
+        write_index(staging.top, manifest, staging.index_rows(manifest))
+        staging.publishing()
+        save_manifest(staging.top, manifest)
         for name in (MANIFEST_NAME, INDEX_NAME):
-            sync(staging.data / name)
+            staging.settle(name)
     print(closing_summary(manifest, records, findings, inputs.time_bases))
     return manifest
+
+
+def _staging_of(
+    options: ConvertOptions, plan: dict[str, Any]
+) -> contextlib.AbstractContextManager[Staging | RemoteStaging]:
+    """Where the output is written meanwhile: beside it on a disk, in it on other storage."""
+    target, check = options.output_dir, lambda: _check_replaceable(options)
+    if not is_remote(path_of(target)):
+        return resumable_folder(target, plan, {CHECKED}, check)
+
+    def named() -> list[str]:
+        present = existing_marker(target, MANIFEST_NAME, is_prefixed) or {"splits": {}}
+        return [shard["file"] for split in present["splits"].values() for shard in split["shards"]]
+
+    return remote_folder(target, plan, named, check)
 
 
 def _settings(options: ConvertOptions, counted_classes: Sequence[str]) -> dict[str, Any]:
@@ -135,7 +153,7 @@ def _settings(options: ConvertOptions, counted_classes: Sequence[str]) -> dict[s
     }
 
 
-def _check(options: ConvertOptions, inputs: Inputs, staging: Staging, workers: Workers) -> Findings:
+def _check(options: ConvertOptions, inputs: Inputs, staging: Staging | RemoteStaging, workers: Workers) -> Findings:
     with_features = inputs.reader.video_ids()
     available = set(with_features)
     annotated = [record.video_id for record in inputs.annotations.videos if record.video_id in available]
@@ -150,7 +168,7 @@ def _accepted(
     inputs: Inputs,
     counted_classes: tuple[str, ...],
     findings: Findings,
-    staging: Staging,
+    staging: Staging | RemoteStaging,
 ) -> tuple[list[VideoRecord], Manifest]:
     """The videos to write, and the manifest but for the splits; raises if there are errors or no videos."""
     try:
@@ -185,12 +203,13 @@ def _accepted(
 def _fingerprint(options: ConvertOptions) -> str:
     """Identifies the data set by where its sources lie, so that a corrected source can replace its conversion."""
     sources = (options.inputs.annotations, options.inputs.features, options.inputs.flow_features)
-    paths = [str(Path(path).resolve()) for path in sources if path is not None]
+    paths = [str(path_of(path).resolve()) for path in sources if path is not None]
     return hashlib.sha256(json.dumps(paths).encode()).hexdigest()[:16]
 
 
 def _check_replaceable(options: ConvertOptions) -> None:
-    earlier = existing_marker(options.output_dir, MANIFEST_NAME)
+    on_a_disk = not is_remote(path_of(options.output_dir))
+    earlier = existing_marker(options.output_dir, MANIFEST_NAME, (lambda name: False) if on_a_disk else is_prefixed)
     if earlier is None:
         return
     # The raw JSON is enough here, and also readable when another version of the schema wrote it.
@@ -209,7 +228,8 @@ def _check_replaceable(options: ConvertOptions) -> None:
             f"{options.output_dir}/{MANIFEST_NAME}: expected the manifest of an earlier conversion, but its shards are "
             "not listed in a known form. Give another --output_dir, or remove the folder."
         ) from None
-    require_only(options.output_dir, shards | {MANIFEST_NAME, INDEX_NAME} | unfinished_indices(options.output_dir))
+    if on_a_disk:  # elsewhere only what the manifest names is replaced
+        require_only(options.output_dir, shards | {MANIFEST_NAME, INDEX_NAME} | unfinished_indices(options.output_dir))
 
 
 def _counted_classes(options: ConvertOptions, annotations: AnnotationSet) -> tuple[str, ...]:
@@ -247,7 +267,7 @@ def _left_out(options: ConvertOptions, findings: Findings) -> dict[str, str]:
 
 
 def _source(options: ConvertOptions, inputs: Inputs, findings: Findings) -> dict[str, Any]:
-    features = Path(options.inputs.features).resolve()
+    features = path_of(options.inputs.features).resolve()
     with_features = frozenset(inputs.reader.video_ids())
     extraction = common_extraction(
         features, [v.video_id for v in inputs.annotations.videos if v.video_id in with_features]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from data_prep.inputs.options import InputOptions
 from tc3net import __version__
 from tc3net.common.extensions import loaded_extensions
 from tc3net.common.files import sha256_of
+from tc3net.common.storage import path_of, walk
 
 # Of `InputOptions`, those that name files: by contents, or by size and time of change.
 _BY_CONTENTS = ("annotations", "time_base_file", "class_list")
@@ -34,7 +34,7 @@ def input_fingerprints(options: InputOptions) -> dict[str, str]:
         for name in names:
             path = getattr(options, name)
             digest = hashlib.sha256()
-            for file in _files(Path(path)) if path is not None else ():
+            for file in _files(path_of(path)) if path is not None else ():
                 digest.update(f"{file}\0{describe(file)}\n".encode(errors="surrogateescape"))
             prints[name] = digest.hexdigest() if path is not None else ""
     return prints
@@ -44,10 +44,10 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    for folder, folders, names in os.walk(path, followlinks=True):
+    for folder, folders, names in walk(path):
         folders.sort()
         for name in sorted(names):
-            yield Path(folder, name)
+            yield folder / name
 
 
 def _size_and_time(path: Path) -> str:

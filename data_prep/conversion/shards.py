@@ -21,6 +21,7 @@ from data_prep.conversion.workers import Workers, named
 from data_prep.conversion.writer import Expected, Rounding, write_shard
 from data_prep.features import FeatureReader
 from data_prep.features.read_ahead import ReadAhead
+from data_prep.output.remote_staging import RemoteStaging
 from data_prep.output.staging import Staging
 from tc3net.common.files import sha256_of
 from tc3net.data.schema import Manifest, Shard, SplitInfo
@@ -67,7 +68,7 @@ def _from_json(entry: dict[str, Any]) -> FeatureFacts | Problem:
 
 
 def examine(
-    staging: Staging, workers: Workers, video_ids: Sequence[str], feature_dtype: str
+    staging: Staging | RemoteStaging, workers: Workers, video_ids: Sequence[str], feature_dtype: str
 ) -> dict[str, FeatureFacts | Problem]:
     """Examines the features of all videos; a progress bar goes to stderr.
 
@@ -166,13 +167,13 @@ def write_step(reader: FeatureReader, task: WriteTask) -> dict[str, Any]:
     return {"video_ids": [video.record.video_id for video in task.plan.videos], **asdict(written)}
 
 
-def _is_intact(staging: Staging, plan: ShardPlan, record: dict[str, Any]) -> bool:
-    path = staging.data / plan.file
+def _is_intact(staging: Staging | RemoteStaging, plan: ShardPlan, record: dict[str, Any]) -> bool:
+    path = staging.data / f"{staging.prefix}{plan.file}"
     same_videos = record["video_ids"] == [video.record.video_id for video in plan.videos]
     return same_videos and path.stat().st_size == record["bytes"] and sha256_of(path) == record["sha256"]
 
 
-def write_shards(staging: Staging, workers: Workers, plans: Sequence[ShardPlan], manifest: Manifest) -> Manifest:
+def write_shards(staging: Staging | RemoteStaging, workers: Workers, plans: Sequence[ShardPlan], manifest: Manifest) -> Manifest:
     """Writes the shards that are not there yet; memory holds two videos per worker besides what the readers hold.
 
     Shards of an earlier attempt are kept when their SHA-256 is still the one that was recorded.
@@ -208,16 +209,18 @@ def write_shards(staging: Staging, workers: Workers, plans: Sequence[ShardPlan],
             staging.finish(missing[index].file, record)
             records[missing[index].file] = record
             progress.update(len(missing[index].videos))
-    return _complete(manifest, plans, records)
+    return _complete(manifest, plans, records, staging.prefix)
 
 
-def _complete(manifest: Manifest, plans: Sequence[ShardPlan], records: Mapping[str, dict[str, Any]]) -> Manifest:
+def _complete(
+    manifest: Manifest, plans: Sequence[ShardPlan], records: Mapping[str, dict[str, Any]], prefix: str
+) -> Manifest:
     rounding = Rounding()
     splits: dict[str, SplitInfo] = {}
     for plan in plans:
         record = records[plan.file]
         rounding = rounding.merged(Rounding(**record["rounding"]))
-        shard = Shard(plan.file, record["videos"], record["bytes"], record["sha256"])
+        shard = Shard(f"{prefix}{plan.file}", record["videos"], record["bytes"], record["sha256"])
         before = splits.get(plan.subset, SplitInfo(0, 0, ()))
         splits[plan.subset] = SplitInfo(
             before.videos + record["videos"], before.segments + record["segments"], (*before.shards, shard)

@@ -46,7 +46,7 @@ def container_of(path: Path) -> Container:
     require_there(path)
     beginnings = {container: container.first_bytes for container in CONTAINERS if container.first_bytes is not None}
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             beginning = file.read(max(map(len, beginnings.values())))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected features. Check the path.") from None

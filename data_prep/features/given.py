@@ -17,6 +17,7 @@ from data_prep.features.listing import Listing, name_patterns, names_of, own_nam
 from data_prep.features.opening import make_reader
 from data_prep.features.readers import JointReader, SeparateReader
 from tc3net.common.errors import UserError
+from tc3net.common.storage import matching, path_of
 
 LIST_SUFFIXES = (".txt", ".lst")
 _NAMED = 3
@@ -85,7 +86,7 @@ def _named(names: Sequence[str], choices: FeatureChoices) -> _Named:
     one_by_one = True
     for name in names:
         paths = _expanded(name)
-        one_by_one = one_by_one and paths == [Path(name)]
+        one_by_one = one_by_one and paths == [path_of(name)]
         for path in paths:
             if path.is_dir() or _holds_many(path, choices):
                 places.append(path)
@@ -97,9 +98,9 @@ def _named(names: Sequence[str], choices: FeatureChoices) -> _Named:
 
 def _expanded(name: str, in_list: bool = False) -> list[Path]:
     """The files and folders that a name stands for."""
-    path = Path(name)
+    path = path_of(name)
     if not path.exists() and not path.is_symlink() and glob.has_magic(name):
-        matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
+        matches = matching(name)
         files = [match for match in matches if not match.is_dir()]
         if not matches:
             raise UserError(f"{name}: no file fits this pattern; expected features. Check the path.")
@@ -121,7 +122,7 @@ def _listed(path: Path) -> list[Path]:
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
             continue
-        choices = [Path(line), path.parent / line]
+        choices = [path_of(line), path.parent / line]
         existing = [choice for choice in choices if choice.exists() or choice.is_symlink() or glob.has_magic(line)]
         if not existing:
             raise UserError(
@@ -191,7 +192,7 @@ def _streams_of_files(paths: Sequence[Path], choices: FeatureChoices, where: str
     by_folder = {path.parent.name.lower() for path in paths} == set(choices.names)
     listing = _listing_of(paths, choices, by_folder=by_folder)
     arrangement = FOLDERS if by_folder else _arrangement(listing)
-    return arrangement.streams(listing, arrangement.words, Path(where))
+    return arrangement.streams(listing, arrangement.words, path_of(where))
 
 
 def _arrangement(listing: Listing) -> Arrangement:

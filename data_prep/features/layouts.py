@@ -20,6 +20,7 @@ from data_prep.features.listing import Listing, list_path, own_names, what_is_th
 from data_prep.features.object_array import WORDS, RowArrays, is_object_array
 from data_prep.features.opening import make_reader
 from tc3net.common.errors import UserError
+from tc3net.common.storage import path_of
 
 
 def recognise(
@@ -199,13 +200,13 @@ def open_features(
     Raises:
         UserError: nothing at the path, the layout is not clear, or a file is damaged.
     """
-    path = Path(path)
+    path = path_of(path)
     if choices.flow_features is None:
         place = _place(path)
         _require_layout(f"{path}", choices.layout, place.layouts)
         streams = place.both(path, choices, video_ids)
     else:
-        flow_path = Path(choices.flow_features)
+        flow_path = path_of(choices.flow_features)
         apart = tuple(one.name for one in ALL if one.arrangement.streams_apart)
         _require_layout(f"{path} and --flow_features={choices.flow_features}", choices.layout, (AUTO, *apart))
         places = {"rgb": path, "flow": flow_path}

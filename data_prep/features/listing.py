@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from data_prep.features.kinds.container import Container, Location, require_ther
 from data_prep.features.kinds.pointers import pointer_cure
 from data_prep.features.kinds.videos import extraction_needed, is_video
 from tc3net.common.errors import UserError
+from tc3net.common.storage import walk
 from tc3net.data.streams import RGB_FLOW
 
 _NAMED = 3
@@ -220,8 +220,8 @@ def _direct(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Path, tuple[st
 def _walk(path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """All files below a folder, also behind links, with the folders that they lie in."""
     seen = set()
-    for folder, folders, names in os.walk(path, followlinks=True):
-        real = os.path.realpath(folder)
+    for folder, folders, names in walk(path):
+        real = folder.resolve()
         if real in seen:  # a link back
             folders.clear()
             continue
@@ -229,7 +229,7 @@ def _walk(path: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(names):
             if not is_hidden(name):
-                yield Path(folder, name), Path(folder).relative_to(path).parts
+                yield folder / name, folder.relative_to(path).parts
 
 
 def members_listed(

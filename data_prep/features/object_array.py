@@ -7,6 +7,7 @@ stores the rows as text.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from data_prep.features.kinds.numpy_files import holds_dictionary
 from data_prep.pickles.arrays import load_rows
 from data_prep.pickles.scan import SHORT_BYTES, StoredArray
 from tc3net.common.errors import UserError
+from tc3net.common.storage import local_copy, path_of
 
 WORDS = "W-TALC object array, one row per annotated video"
 
@@ -26,7 +28,8 @@ def is_object_array(path: Path) -> bool:
     if path.suffix.lower() != ".npy" or path.is_dir():
         return False
     try:
-        return not holds_dictionary(path)
+        with local_copy(path) as local:
+            return not holds_dictionary(local)
     except UserError:
         return True  # and is reported when it is opened
 
@@ -43,9 +46,10 @@ class RowArrays:
     """
 
     def __init__(self, path: str | Path, video_ids: Sequence[str]) -> None:
-        self._path = Path(path)
+        self._path = path_of(path)
         require_there(self._path)
-        self._rows = load_rows(path)
+        self._copy = contextlib.ExitStack()  # of a remote file, kept as long as its rows are read
+        self._rows = load_rows(self._copy.enter_context(local_copy(self._path)))
         if len(self._rows) != len(video_ids):
             raise UserError(
                 f"{path}: {len(self._rows)} rows found; expected {len(video_ids)}, one per video of the annotations "

@@ -8,6 +8,7 @@ from typing import Any
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json
+from tc3net.common.storage import path_of
 
 
 def common_extraction(features: str | Path, video_ids: Collection[str]) -> dict[str, Any] | None:
@@ -23,7 +24,7 @@ def common_extraction(features: str | Path, video_ids: Collection[str]) -> dict[
     """
     found: dict[str, Any] | None = None
     for video_id in video_ids:
-        path = Path(features) / f"{video_id}.json"
+        path = path_of(features) / f"{video_id}.json"
         if not path.is_file():
             return None
         try:

@@ -6,7 +6,6 @@ the rows' time stamps, which are whole frames. A row is taken to cover its step,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from data_prep.inputs.time_sources import TimeInfo, span_of
 from data_prep.pickles.arrays import load_array
 from tc3net.common.errors import UserError
 from tc3net.common.names import counted
+from tc3net.common.storage import local_copy, path_of, walk
 from tc3net.data.timebase import TimeBase
 
 _WHOLE = 0.05  # of a frame: how far the step may lie from a whole number of frames
@@ -40,16 +40,16 @@ def times_beside_features(
     Raises:
         UserError: a file holds something else than a positive rate, or time stamps that do not rise by whole frames.
     """
-    if not Path(folder).is_dir():
+    if not path_of(folder).is_dir():
         return {}
     wanted = frozenset(video_ids)
     rates: dict[str, Path] = {}
     stamps: dict[str, Path] = {}
-    for where, _, names in os.walk(folder, followlinks=True):
+    for where, _, names in walk(path_of(folder)):
         for name in names:
             for ending, found in ((FPS_FILE, rates), (STAMPS_FILE, stamps)):
                 if name.endswith(ending) and name[: -len(ending)] in wanted:
-                    found[name[: -len(ending)]] = Path(where, name)
+                    found[name[: -len(ending)]] = where / name
     times = {}
     for video_id in video_ids:
         if video_id in rates:
@@ -81,7 +81,8 @@ def with_others(
 
 
 def _rate(path: Path) -> float:
-    values = load_array(path)
+    with local_copy(path) as local:
+        values = load_array(local)
     if values.size != 1 or values.dtype.kind not in "fiu" or not 0 < float(values.ravel()[0]) < float("inf"):
         raise UserError(f"{path}: {values.dtype} {list(values.shape)} found; expected one number, the video's fps.")
     return float(values.ravel()[0])
@@ -89,7 +90,8 @@ def _rate(path: Path) -> float:
 
 def _step_frames(path: Path, fps: float) -> int | None:
     """Frames from one row to the next; None for a single row."""
-    stamps_ms = load_array(path)
+    with local_copy(path) as local:
+        stamps_ms = load_array(local)
     if stamps_ms.ndim != 1 or stamps_ms.dtype.kind not in "fiu":
         raise UserError(f"{path}: {stamps_ms.dtype} {list(stamps_ms.shape)} found; expected a time stamp for each row.")
     if len(stamps_ms) < 2:

@@ -13,6 +13,7 @@ from data_prep.features.kinds.videos import VIDEO_SUFFIXES, is_video
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json
 from tc3net.common.names import counted, some_names
+from tc3net.common.storage import path_of
 from tc3net.data.timebase import TimeBase
 
 _COLUMNS = ("fps", "frames_per_segment", "stride_frames", "duration_s")
@@ -45,8 +46,8 @@ def read_time_table(path: str | Path, video_ids: Collection[str], default: TimeB
     Raises:
         UserError: the table is damaged, a value is not positive, or a video is listed twice or not at all.
     """
-    if Path(path).is_dir():
-        return _read_side_files(Path(path), video_ids)
+    if path_of(path).is_dir():
+        return _read_side_files(path_of(path), video_ids)
     table = read_table(path, ("video",), _COLUMNS)
     found: dict[str, TimeInfo] = {}
     for row in table.rows:
@@ -122,7 +123,7 @@ def probe_videos(folder: str | Path, video_ids: Collection[str], default: TimeBa
     Raises:
         UserError: OpenCV is not installed, or a video is absent, there twice, or not readable.
     """
-    folder = Path(folder)
+    folder = path_of(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; expected the video files. Check --videos.")
     opencv = _import_opencv()

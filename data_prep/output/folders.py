@@ -11,6 +11,8 @@ from typing import Any
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json
+from tc3net.common.storage import is_remote, path_of
+from tc3net.common.storage.leases import LEASE
 
 
 def is_safe_name(name: str) -> bool:
@@ -31,12 +33,15 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def existing_marker(target: str | Path, marker: str) -> dict[str, Any] | None:
+def existing_marker(
+    target: str | Path, marker: str, unfinished: Callable[[str], bool] = lambda name: False
+) -> dict[str, Any] | None:
     """What an existing output folder says about itself.
 
     Args:
         target: the output folder.
         marker: name of the JSON file that every folder of this kind holds.
+        unfinished: whether a name is one that an attempt leaves there which did not come to its end.
 
     Returns:
         Contents of the marker file; None when the folder is absent or empty.
@@ -44,18 +49,18 @@ def existing_marker(target: str | Path, marker: str) -> dict[str, Any] | None:
     Raises:
         UserError: the target is a file or a mount point, or a folder with files but no (readable) marker.
     """
-    target = Path(target)
+    target = path_of(target)
     if not target.exists():
         return None
     cure = "Give another --output_dir, or move that away yourself."
     if not target.is_dir():
         raise UserError(f"{target}: a file; expected a folder, or nothing yet. {cure}")
-    if os.path.ismount(target):
+    if not is_remote(target) and os.path.ismount(target):
         raise UserError(
             f"{target}: a mount point, which cannot be replaced as a whole; expected a folder inside one. "
             f"Give --output_dir={target}/<name>."
         )
-    if not any(target.iterdir()):
+    if not any(not unfinished(path.name) and path.suffix != LEASE for path in target.iterdir()):
         return None
     if not (target / marker).is_file():
         raise UserError(f"{target}: holds files but no {marker}; expected nothing, or an earlier output. {cure}")
@@ -75,7 +80,7 @@ def require_only(target: str | Path, files: set[str]) -> None:
     Raises:
         UserError: another file is in the folder.
     """
-    target = Path(target)
+    target = path_of(target)
     foreign = sorted(
         str(path.relative_to(target))
         for path in target.rglob("*")
@@ -102,7 +107,7 @@ def staged_folder(target: str | Path, check: Callable[[], None]) -> Iterator[Pat
     Raises:
         UserError: the folder cannot be created or written, or `check` raises. `target` is unchanged then.
     """
-    target = Path(target).resolve()
+    target = path_of(target).resolve()
     staging = target.with_name(f"{target.name}.partial-{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,8 @@ class Staging:
     Attributes:
         folder: `<target>.partial`; the caller's own lists lie directly in it.
         data: what will take the target's place; finished files only.
+        top: the same, where the files belong that say what the others are.
+        prefix: of the names of finished files: none.
         work: for files being written; emptied when an attempt starts.
         keep: whether the folder stays after a failure, for the next attempt.
     """
@@ -54,6 +56,7 @@ class Staging:
         self.folder = folder
         self.keep = keep
         self.data, self.work, self._done = (folder / name for name in _FOLDERS)
+        self.top, self.prefix = self.data, ""
 
     def finish(self, name: str, record: Mapping[str, Any]) -> None:
         """Moves a file from `work` to `data`, for good.
@@ -103,6 +106,20 @@ class Staging:
                     return entries[:-1]
                 complete += len(line)
         return entries
+
+    def index_rows(self, manifest: object) -> None:
+        """Not kept: reading them from the disk costs less."""
+
+    def settle(self, name: str) -> None:
+        """Waits until a file beside the finished ones has reached the disk.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        sync(self.top / name)
+
+    def publishing(self) -> None:
+        """Called right before the manifest is written; nobody sees it before the folder takes the target's place."""
 
     def keep_only(self, names: set[str]) -> None:
         """Removes from `data` what does not belong there, such as the remains of an interrupted last step."""

@@ -34,6 +34,7 @@ from google.protobuf.message import DecodeError
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
 from tc3net.common.names import counted
+from tc3net.common.storage import is_remote, local_copy, path_of
 from tc3net.data import schema
 
 INDEX_NAME = "dataset.index"
@@ -90,7 +91,7 @@ def scan_shard(path: Path, number: int = 0) -> np.ndarray:
         OSError: it cannot be read.
     """
     offsets, lengths, segments = array("q"), array("q"), array("Q")
-    with path.open("rb", buffering=0) as file:
+    with local_copy(path) as local, local.open("rb", buffering=0) as file:
         descriptor = file.fileno()
         size = os.fstat(descriptor).st_size
         position, header = 0, os.pread(descriptor, _HEADER_BYTES, 0)
@@ -108,7 +109,7 @@ def scan_shard(path: Path, number: int = 0) -> np.ndarray:
             around = os.pread(descriptor, end + _HEADER_BYTES - begin, begin)
             offsets.append(position)
             lengths.append(length)
-            segments.append(_num_segments(around[: payload_end - begin], path, position, length))
+            segments.append(_num_segments(around[: payload_end - begin], local, position, length))
             position, header = end, around[end - begin :]
     rows = np.empty(len(offsets), ROW)
     rows["offset"], rows["length"], rows["segments"], rows["shard"] = offsets, lengths, segments, number
@@ -173,7 +174,7 @@ def write_index(folder: Path, manifest: schema.Manifest, rows: Mapping[str, np.n
 
 def unfinished_indices(folder: str | Path) -> set[str]:
     """Names of the temporary files that processes left that were killed while they wrote an index."""
-    return {path.name for path in Path(folder).glob(f".{INDEX_NAME}.*")}
+    return {path.name for path in path_of(folder).glob(f".{INDEX_NAME}.*")}
 
 
 def read_index(folder: Path, manifest: schema.Manifest, subset: str) -> np.ndarray:
@@ -190,7 +191,7 @@ def read_index(folder: Path, manifest: schema.Manifest, subset: str) -> np.ndarr
         _, version, room = _START.unpack(start)
         if version != _VERSION:
             raise _UnusableError(f"of another version: {version} found, {_VERSION} expected")
-        head = start + file.read(min(room, os.fstat(file.fileno()).st_size))
+        head = start + file.read(min(room, (folder / INDEX_NAME).stat().st_size))
         if file.read(hashlib.sha256().digest_size) != hashlib.sha256(head).digest():
             raise _UnusableError("damaged: its header has another checksum")
         entry = json.loads(head[_START.size :]).get(subset)
@@ -199,7 +200,8 @@ def read_index(folder: Path, manifest: schema.Manifest, subset: str) -> np.ndarr
         if entry["shards"] != described(manifest.splits[subset]):
             raise _UnusableError(f"stale: {schema.MANIFEST_NAME} tells of other shards")
         file.seek(entry["begin"])
-        rows = np.fromfile(file, ROW, entry["records"])
+        read = file.read(entry["records"] * ROW.itemsize)
+    rows = np.frombuffer(read[: len(read) // ROW.itemsize * ROW.itemsize], ROW)
     if len(rows) != entry["records"]:
         raise _UnusableError(f"truncated: {len(rows)} of {counted(entry['records'], 'record')} found")
     if hashlib.sha256(rows.data).hexdigest() != entry["sha256"]:
@@ -241,7 +243,8 @@ def records_of(folder: Path, manifest: schema.Manifest, subset: str, newest_shar
     scanned = scan_subset(folder, manifest.splits[subset])
     if rows is not None and np.array_equal(rows, scanned):
         with contextlib.suppress(OSError):
-            os.utime(path, ns=(newest_shard_ns, newest_shard_ns))
+            if not is_remote(path):  # whose times cannot be set: it is looked at again
+                os.utime(path, ns=(newest_shard_ns, newest_shard_ns))
         return rows
     done = _save(folder, manifest, {subset: scanned})
     print(f"Note: {path}: {why}; the frames of {counted(len(scanned), 'record')} were read, {done}", file=sys.stderr)
@@ -251,7 +254,7 @@ def records_of(folder: Path, manifest: schema.Manifest, subset: str, newest_shar
 def _save(folder: Path, manifest: schema.Manifest, known: Mapping[str, np.ndarray]) -> str:
     """Writes the index of all subsets that can be read; what became of it, in words."""
     try:
-        if not os.access(folder, os.W_OK):
+        if not is_remote(folder) and not os.access(folder, os.W_OK):
             raise PermissionError(0, "the folder cannot be written")
         rows = dict(known)
         for subset, info in manifest.splits.items():

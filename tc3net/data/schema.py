@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json, write_json
+from tc3net.common.storage import path_of
 from tc3net.data.streams import Streams
 from tc3net.data.timebase import TimeBase
 
@@ -258,7 +259,7 @@ class Manifest:
 def save_manifest(folder: str | Path, manifest: Manifest) -> None:
     """Writes `dataset.json` into `folder`, atomically; the shards must already be there."""
     found = {"schema_version": SCHEMA_VERSION, **asdict(manifest), "streams": manifest.streams.as_dict()}
-    write_json(Path(folder) / MANIFEST_NAME, found)
+    write_json(path_of(folder) / MANIFEST_NAME, found)
 
 
 def load_manifest(folder: str | Path) -> Manifest:
@@ -267,7 +268,7 @@ def load_manifest(folder: str | Path) -> Manifest:
     Raises:
         UserError: no manifest there, an unknown schema version, or a field missing.
     """
-    path = Path(folder) / MANIFEST_NAME
+    path = path_of(folder) / MANIFEST_NAME
     raw = read_json(path, "data set manifest written by `python -m data_prep.convert`")
     version = raw.pop("schema_version", None) if isinstance(raw, dict) else None
     if version not in _READABLE_VERSIONS:

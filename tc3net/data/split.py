@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net.common.errors import UserError, plain_message
+from tc3net.common.storage import is_remote, path_of
 from tc3net.data import schema
 from tc3net.data.record_index import records_of
 from tc3net.data.subset_names import find_subset
@@ -53,7 +54,7 @@ def open_split(dataset_dir: str | Path, subset: str) -> Split:
     Raises:
         UserError: unknown subset, no videos in it, or a shard that is absent, truncated or of another data set.
     """
-    folder = Path(dataset_dir)
+    folder = path_of(dataset_dir)
     manifest = schema.load_manifest(folder)
     meant = find_subset(subset, manifest.splits)
     if meant is None or manifest.splits[meant].videos == 0:
@@ -65,7 +66,8 @@ def open_split(dataset_dir: str | Path, subset: str) -> Split:
         print(f"Note: the subset {subset!r} is {meant!r} in {folder}", file=sys.stderr)
         subset = meant
     info = manifest.splits[subset]
-    paths = tuple(os.path.join(folder, shard.file) for shard in info.shards)  # thousands: Path takes ten times as long
+    top = str(folder)
+    paths = tuple(os.path.join(top, shard.file) for shard in info.shards)  # thousands: Path takes ten times as long
     newest_ns = 0
     for path, shard in zip(paths, info.shards):
         found = _regular_file(path)
@@ -81,6 +83,9 @@ def open_split(dataset_dir: str | Path, subset: str) -> Split:
 
 def _regular_file(path: str) -> os.stat_result | None:
     """What is known about a file; None if there is none."""
+    if is_remote(path):
+        file = path_of(path)
+        return file.stat() if file.is_file() else None
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

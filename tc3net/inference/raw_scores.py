@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
+from tc3net.common.storage import path_of
 from tc3net.data.streams import FUSED, RGB_FLOW
 from tc3net.intervals.columns import GroundTruth
 
@@ -154,7 +155,7 @@ def load_scores(path: str | Path) -> RawScores:
         UserError: not such a file, truncated, or of another format version.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path_of(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             raw = {name: archive[name] for name in archive.files}
         if int(raw.pop("format")) not in _READABLE_FORMATS:
             raise KeyError("format")

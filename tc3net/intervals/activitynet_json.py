@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import tc3net
 from tc3net.common.errors import Mistakes, UserError
 from tc3net.common.files import encoding_of
+from tc3net.common.storage import path_of
 from tc3net.intervals.json_values import as_float, names, segment_problem
 
 WITHHELD_SUBSET = "testing"  # ActivityNet publishes no annotations of it
@@ -143,7 +144,7 @@ def read_section(
         UserError: no such file, another format, or a video that is listed twice.
     """
     try:
-        raw = json.loads(Path(path).read_text(encoding=encoding_of(path)), object_pairs_hook=_Object)
+        raw = json.loads(path_of(path).read_text(encoding=encoding_of(path)), object_pairs_hook=_Object)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected {what}. Check the path.") from None
     except (ValueError, RecursionError) as error:

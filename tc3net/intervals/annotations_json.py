@@ -17,6 +17,7 @@ import numpy as np
 from tc3net.common.errors import Mistakes, UserError
 from tc3net.common.files import write_json
 from tc3net.common.names import counted, require_different
+from tc3net.common.storage import path_of
 from tc3net.data.subset_names import find_subset
 from tc3net.data.timebase import TimeBase
 from tc3net.intervals.activitynet_json import (
@@ -97,7 +98,7 @@ def load_annotations(path: str | Path, subset: str | None) -> AnnotatedVideos:
     known = [entry for entry in chosen if entry.instances_known()]
     truth = _truth_of(path, classes, known, instances)
     return AnnotatedVideos(
-        dataset=str(head.get("dataset", Path(path).name)),
+        dataset=str(head.get("dataset", path_of(path).name)),
         truth=truth,
         duration_s=np.array([_duration_s(entry) for entry in known]),
         time_bases=_time_bases(path, head),

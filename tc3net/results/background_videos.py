@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tc3net.common.errors import UserError
+from tc3net.common.storage import path_of
 
 
 def read_background_videos(path: str | Path) -> frozenset[str]:
@@ -30,7 +31,7 @@ def read_background_videos(path: str | Path) -> frozenset[str]:
         raise UserError(
             f"{path}: a MATLAB file, which SciPy reads, and SciPy is not installed here. Install it: pip install scipy"
         ) from None
-    if not Path(path).is_file():
+    if not path_of(path).is_file():
         raise UserError(f"{path}: no such file; expected test_set_meta.mat of the THUMOS14 challenge.")
     try:
         videos = scipy.io.loadmat(str(path), variable_names=["test_videos"], squeeze_me=True)["test_videos"]

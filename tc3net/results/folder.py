@@ -19,6 +19,7 @@ import numpy as np
 from tc3net.common.errors import UserError
 from tc3net.common.extensions import loaded_extensions
 from tc3net.common.files import atomic_path, read_json, write_json
+from tc3net.common.storage import path_of
 from tc3net.detection import DetectionConfig
 from tc3net.evaluation import (
     TYPES,
@@ -83,7 +84,7 @@ def write_evaluation(
         subset: name of the subset, for metrics.json and ground_truth.json.
         facts: more entries of metrics.json: source, detection settings, versions.
     """
-    folder, classes = Path(folder), scored.annotated.truth.classes
+    folder, classes = path_of(folder), scored.annotated.truth.classes
     save_detections(folder / DETECTIONS, scored.detections, classes)
     save_annotations(folder / TRUTH, scored.annotated, subset)
     metrics = {"dataset": scored.annotated.dataset, "subset": subset, **assessment.as_dict(classes)}
@@ -117,7 +118,7 @@ def write_analysis(folder: str | Path, analyses: Sequence[Analysis], dataset: st
         analyses: at any thresholds; pictures are of the one nearest to the protocol's main tIoU.
         dataset: title for the pictures.
     """
-    folder = Path(folder)
+    folder = path_of(folder)
     for analysis in analyses:
         errors, sensitivity, protocol = analysis.errors, analysis.sensitivity, analysis.errors.protocol
         tiou = errors.tious[find_protocol(protocol).main_row(errors.tious)]
@@ -175,7 +176,7 @@ def default_folder(run_dir: str | Path, subset: str, test_subset: str | None) ->
         subset: what is evaluated.
         test_subset: the run's; "test" where it has none.
     """
-    return Path(run_dir) / ("evaluation" if subset == (test_subset or "test") else f"evaluation-{subset}")
+    return path_of(run_dir) / ("evaluation" if subset == (test_subset or "test") else f"evaluation-{subset}")
 
 
 def evaluation_folder(path: str | Path) -> Path:
@@ -184,7 +185,7 @@ def evaluation_folder(path: str | Path) -> Path:
     Raises:
         UserError: no evaluation there, or several of other subsets than the test subset.
     """
-    path = Path(path)
+    path = path_of(path)
     for folder in (path, path / "evaluation"):
         if (folder / DETECTIONS).is_file():
             return folder
@@ -220,7 +221,7 @@ def settings_beside(raw_scores: str | Path) -> DetectionConfig | None:
     Raises:
         UserError: that file is damaged.
     """
-    folder = Path(raw_scores).parent
+    folder = path_of(raw_scores).parent
     if not (folder / METRICS).is_file() or "detection" not in read_metrics_file(folder):
         return None
     return detection_settings(folder)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tc3net.common.errors import UserError
+from tc3net.common.storage import RemotePath, path_of
+from tc3net.common.storage.copies import put_folder
 from tc3net.results.folder import DETECTIONS, METRICS, RAW_SCORES, TRUTH
 
 _TABLE, _PICTURE = r"\.(csv|md|tex)", r"\.(png|svg)"
@@ -32,8 +34,8 @@ def check_raw_scores(folder: str | Path, source: str | Path | None) -> None:
     Raises:
         UserError: the folder holds others. They may have taken hours, and are nobody's to delete.
     """
-    there = Path(folder) / RAW_SCORES
-    if there.is_file() and (source is None or there.resolve() != Path(source).resolve()):
+    there = path_of(folder) / RAW_SCORES
+    if there.is_file() and (source is None or there.resolve() != path_of(source).resolve()):
         raise UserError(
             f"{there} found, raw scores of another evaluation; expected none beside these results. Choose another "
             "--output_dir, or move that file away."
@@ -45,7 +47,9 @@ def replacing(folder: str | Path) -> Iterator[Path]:
     """Yields a folder to write an evaluation into, which takes the earlier one's place on success.
 
     On success the earlier evaluation's files are removed, its analysis and report too, and the new ones are renamed
-    into place; raw scores stay where no new ones are written. After a failure the earlier evaluation is as it was.
+    into place; raw scores stay where no new ones are written. After a failure the earlier evaluation is as it was. On
+    other storage than disks each file is replaced in one step, but not all together: metrics.json goes first and comes
+    last, so that none without it is a whole evaluation.
 
     Args:
         folder: of the evaluation; made if absent.
@@ -53,7 +57,11 @@ def replacing(folder: str | Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written.
     """
-    folder = Path(folder)
+    folder = path_of(folder)
+    if isinstance(folder, RemotePath):
+        with _replacing_remotely(folder) as new:
+            yield new
+        return
     folder.mkdir(parents=True, exist_ok=True)
     new = folder
     try:
@@ -77,6 +85,18 @@ def replacing(folder: str | Path) -> Iterator[Path]:
             shutil.rmtree(new, ignore_errors=True)
         with contextlib.suppress(OSError):
             folder.rmdir()  # where nothing was there before
+
+
+@contextlib.contextmanager
+def _replacing_remotely(folder: RemotePath) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="tc3net-") as temporary:
+        new = Path(temporary, folder.name)
+        new.mkdir()
+        yield new
+        earlier = list(_earlier(path_of(folder)))
+        for path in sorted(earlier, key=lambda path: path.name != METRICS):
+            path.unlink(missing_ok=True)
+        put_folder(new, folder, last=METRICS)
 
 
 def _earlier(folder: Path) -> Iterator[Path]:

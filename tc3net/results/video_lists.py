@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
+from tc3net.common.storage import path_of
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def chosen_videos(choice: VideoChoice, known: Iterable[str]) -> tuple[Callable[[
 
 def _is_file(text: str) -> bool:
     """A path that exists, or that looks like one: a file that is missing is no name of a video."""
-    return Path(text).is_file() or (("/" in text or text.endswith((".txt", ".csv", ".lst"))) and "," not in text)
+    return path_of(text).is_file() or (("/" in text or text.endswith((".txt", ".csv", ".lst"))) and "," not in text)
 
 
 def read_names(path: str | Path) -> frozenset[str]:
@@ -135,7 +136,7 @@ def read_names(path: str | Path) -> frozenset[str]:
         UserError: no such file, not text, or no name in it.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = path_of(path).read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; expected one video per line, or one of the lists {', '.join(VIDEO_LISTS)}."

@@ -7,9 +7,7 @@ newest one and is replaced last, so an interrupted save leaves the earlier one i
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ import tensorflow as tf
 from tc3net.common import stack
 from tc3net.common.errors import UserError, plain_message
 from tc3net.common.files import atomic_path
+from tc3net.common.storage import path_of, remove_tree
 
 if TYPE_CHECKING:
     from tc3net.model import ThreeCNet
@@ -67,7 +66,7 @@ def _named(folder: Path) -> str | None:
     found = re.search(r'^model_checkpoint_path: "(.*)"$', state.read_text(encoding="utf-8", errors="replace"), re.M)
     if found is None:
         raise UserError(f"{state}: expected the name of the newest checkpoint, found something else.")
-    return str(folder / Path(found[1]).name)
+    return str(folder / path_of(found[1]).name)
 
 
 def _on_disk(folder: Path) -> list[str]:
@@ -78,7 +77,7 @@ def _on_disk(folder: Path) -> list[str]:
 
 def damage(path: str) -> str | None:
     """Why a checkpoint cannot be read; None where all of it can. Reads every value, which verifies its checksum."""
-    if not Path(f"{path}.index").is_file():
+    if not path_of(f"{path}.index").is_file():
         return f"{path}.index is absent"
     try:
         reader = tf.train.load_checkpoint(path)
@@ -99,7 +98,7 @@ class CheckpointFolder:
     """
 
     def __init__(self, folder: str | Path, model: ThreeCNet, keep: int) -> None:
-        self._folder, self._model, self._keep = Path(folder), model, keep
+        self._folder, self._model, self._keep = path_of(folder), model, keep
         self._notes = _notes()
 
     def save(self, step: int, notes: Any = None) -> str:
@@ -125,7 +124,7 @@ class CheckpointFolder:
 
     def _remove_unfinished(self, name: str) -> None:
         """Deletes what a save that failed left; a checkpoint that has its index was there before, and stays."""
-        shutil.rmtree(self._folder / f"{name}_temp", ignore_errors=True)
+        remove_tree(self._folder / f"{name}_temp", ignore_errors=True)
         if not (self._folder / f"{name}.index").exists():
             for data in self._folder.glob(f"{name}.*"):
                 data.unlink(missing_ok=True)
@@ -135,11 +134,11 @@ class CheckpointFolder:
         paths = _on_disk(self._folder)
         kept = [path for path in paths if step_of(path) <= step][: self._keep]
         for path in set(paths) - set(kept):
-            Path(f"{path}.index").unlink()  # first, so that no index is ever without its data
-            for data in self._folder.glob(f"{Path(path).name}.data-*"):
+            path_of(f"{path}.index").unlink()  # first, so that no index is ever without its data
+            for data in self._folder.glob(f"{path_of(path).name}.data-*"):
                 data.unlink()
         for leftover in self._folder.glob("step-*_temp"):
-            shutil.rmtree(leftover)
+            remove_tree(leftover)
 
     def newest_readable(self) -> str | None:
         """Path of the newest checkpoint that can be read in full; None for an empty folder.
@@ -164,7 +163,7 @@ class CheckpointFolder:
                     print(f"warning: {said}. Used instead: {path}.", file=sys.stderr, flush=True)
                 return path
             problems.append(f"{path}: the checkpoint cannot be read ({problem})")
-            for file in self._folder.glob(f"{Path(path).name}.*"):
+            for file in self._folder.glob(f"{path_of(path).name}.*"):
                 if file.suffix != ".damaged":
                     file.rename(f"{file}.damaged")
         if problems:
@@ -215,13 +214,13 @@ def latest(folder: str | Path) -> str:
     Raises:
         UserError: there is none, or the file `checkpoint` names one that is absent.
     """
-    path = _named(Path(folder))
+    path = _named(path_of(folder))
     if path is None:
         raise UserError(f"{folder}: no checkpoint found; expected one written by `python -m tc3net.train`.")
-    if not Path(f"{path}.index").is_file():
+    if not path_of(f"{path}.index").is_file():
         raise UserError(
-            f"{path}: the checkpoint is absent, although {os.fspath(folder)}/checkpoint names it; the folder holds "
-            f"{[Path(p).name for p in _on_disk(Path(folder))]}. Copy it back, or resume the training, which goes on "
+            f"{path}: the checkpoint is absent, although {folder}/checkpoint names it; the folder holds "
+            f"{[path_of(p).name for p in _on_disk(path_of(folder))]}. Copy it back, or resume the training, which goes on "
             "from an earlier one."
         )
     return path

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
 from tc3net.common.files import read_json, write_json
+from tc3net.common.storage import path_of
 from tc3net.data.schema import Manifest
 from tc3net.data.streams import Streams
 from tc3net.model import ModelConfig
 from tc3net.runs.checkpoints import latest, restore_network
 from tc3net.runs.description import RunInfo, TrainingChoices
-from tc3net.runs.lock import LOCK
+from tc3net.runs.lock import is_lock
 
 if TYPE_CHECKING:
     from tc3net.model import ThreeCNet
@@ -50,7 +51,7 @@ class CheckpointChoice:
 
 def save_run(run_dir: str | Path, run: RunInfo) -> None:
     """Writes `run.json`."""
-    write_json(Path(run_dir) / "run.json", run.as_dict())
+    write_json(path_of(run_dir) / "run.json", run.as_dict())
 
 
 def load_run(run_dir: str | Path) -> RunInfo:
@@ -59,11 +60,11 @@ def load_run(run_dir: str | Path) -> RunInfo:
     Raises:
         UserError: not a run folder.
     """
-    path = Path(run_dir) / "run.json"
+    path = path_of(run_dir) / "run.json"
     raw = read_json(path, "description of a run, written by `python -m tc3net.train`")
     try:
         run = RunInfo.from_dict(raw)
-        return run if run.test_subset is not None else replace(run, test_subset=_earlier_test_subset(Path(run_dir)))
+        return run if run.test_subset is not None else replace(run, test_subset=_earlier_test_subset(path_of(run_dir)))
     except (AttributeError, KeyError, TypeError, UserError) as error:
         raise UserError(
             f"{path}: a field is missing or wrong ({error}); was it written by another version of tc3net? Train again."
@@ -90,7 +91,7 @@ def check_run_dir(run_dir: str | Path, run: RunInfo) -> RunInfo | None:
     Raises:
         UserError: the folder holds another run, or other files.
     """
-    folder = Path(run_dir)
+    folder = path_of(run_dir)
     if (folder / "run.json").is_file():
         earlier = load_run(folder)
         for name in ("dataset", "classes", "streams", "model", "heads", "training"):
@@ -101,7 +102,7 @@ def check_run_dir(run_dir: str | Path, run: RunInfo) -> RunInfo | None:
                     "Choose another --run_dir, or give the earlier run's flags to resume it."
                 )
         return earlier
-    if folder.is_dir() and any(path.name not in (LOCK, PSEUDO_SEGMENTS) for path in folder.iterdir()):
+    if folder.is_dir() and any(path.name != PSEUDO_SEGMENTS and not is_lock(path.name) for path in folder.iterdir()):
         raise UserError(f"{folder} is not empty and holds no run. Choose another --run_dir.")
     return None
 
@@ -120,7 +121,7 @@ def claim_run_dir(run_dir: str | Path, run: RunInfo) -> bool:
         UserError: see `check_run_dir`.
     """
     earlier = check_run_dir(run_dir, run)
-    Path(run_dir).mkdir(parents=True, exist_ok=True)
+    path_of(run_dir).mkdir(parents=True, exist_ok=True)
     save_run(run_dir, run if earlier is None else replace(earlier, starts=(*earlier.starts, *run.starts)))
     return earlier is not None
 
@@ -168,7 +169,7 @@ def checkpoint_of(run_dir: str | Path, which: str) -> str:
     Raises:
         UserError: it is not there.
     """
-    return latest(Path(run_dir) / CHECKPOINTS[which])
+    return latest(path_of(run_dir) / CHECKPOINTS[which])
 
 
 def load_model(run_dir: str | Path, which: str, weights: str = "averaged") -> tuple[ThreeCNet, RunInfo, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tc3net.common.files import atomic_path
+from tc3net.common.storage import path_of
 
 # As new as the TensorFlow of requirements.txt: a server need not understand what a newer TensorFlow exported.
 SERVING_IMAGE = "tensorflow/serving:2.21.0"
@@ -94,7 +95,7 @@ def exported_models(export_dir: str | Path) -> list[str]:
     def has_version(folder: Path) -> bool:
         return any(path.is_dir() and path.name.isdigit() and int(path.name) > 0 for path in folder.iterdir())
 
-    folders = (path for path in Path(export_dir).iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = (path for path in path_of(export_dir).iterdir() if path.is_dir() and not path.name.startswith("."))
     return sorted(folder.name for folder in folders if has_version(folder))
 
 
@@ -143,7 +144,7 @@ def write_deployment(export_dir: str | Path, model_name: str) -> list[str]:
     Returns:
         One line per file: what became of it.
     """
-    folder = Path(export_dir)
+    folder = path_of(export_dir)
     lines = [_write_models_config(folder / MODELS_FILE, exported_models(folder), model_name)]
     compose = _COMPOSE.format(
         image=SERVING_IMAGE,

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net.common.errors import UserError
+from tc3net.common.storage import path_of
 from tc3net.data.pipeline import InputConfig, training_batches
 from tc3net.data.split import Split
 from tc3net.runs.checkpoints import saved_variables
@@ -31,7 +32,7 @@ def variables_not_finite(model: ThreeCNet) -> list[str]:
 
 def video_id(split: Split, video: int) -> str:
     """Name of a video by its position in the subset, from its record alone."""
-    with open(split.paths[split.shard[video]], "rb") as file:
+    with path_of(split.paths[split.shard[video]]).open("rb") as file:
         file.seek(int(split.offset[video]))
         (length,) = struct.unpack("<Q", file.read(12)[:8])  # TFRecord framing: length, checksum of the length
         example = tf.train.Example.FromString(file.read(length))

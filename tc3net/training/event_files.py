@@ -9,6 +9,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tc3net.common.files import atomic_path
+from tc3net.common.storage import is_remote, path_of
+
 
 def trim_events(log_dir: str | Path, last_step: int, dropped: Collection[str] = ()) -> None:
     """Removes from all event files under a folder what belongs to later steps, and a last record cut off by a crash.
@@ -18,8 +21,12 @@ def trim_events(log_dir: str | Path, last_step: int, dropped: Collection[str] = 
         last_step: newest step that stays.
         dropped: beginnings of tags that are removed whatever their step.
     """
-    root = Path(log_dir)
+    root = path_of(log_dir)
     for path in sorted(root.rglob("*.tfevents.*")):
+        if is_remote(path):
+            with atomic_path(path) as kept:
+                _copy(path, kept, last_step, tuple(dropped))
+            continue
         # Written beside the folder: a TensorBoard that watches it would read a file that is not finished.
         with tempfile.TemporaryDirectory(prefix=".events-", dir=root.parent) as temporary:
             kept = Path(temporary) / path.name

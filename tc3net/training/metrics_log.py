@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tc3net.common.files import atomic_path
+from tc3net.common.files import append_text, atomic_path
+from tc3net.common.storage import path_of
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer
 
 
@@ -19,7 +20,7 @@ class MetricsLog(Observer):
     """
 
     def __init__(self, run_dir: str | Path, resume_step: int) -> None:
-        self._path = Path(run_dir) / "metrics.jsonl"
+        self._path = path_of(run_dir) / "metrics.jsonl"
         self.entries: list[dict[str, Any]] = []
         if self._path.exists():
             self.entries = [entry for entry in read_metrics(run_dir) if entry["step"] <= resume_step]
@@ -29,8 +30,7 @@ class MetricsLog(Observer):
     def append(self, entry: dict[str, Any]) -> None:
         """Adds one entry (with a "step")."""
         self.entries.append(entry)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        append_text(self._path, json.dumps(entry) + "\n")
 
     def evaluations(self) -> dict[int, float]:
         """Step -> the value that selects the best checkpoint."""
@@ -54,7 +54,7 @@ class MetricsLog(Observer):
 def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
     """All entries of `metrics.jsonl`; a last line cut off by a crash is left out."""
     entries = []
-    for line in (Path(run_dir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (path_of(run_dir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         try:
             entries.append(json.loads(line))
         except json.JSONDecodeError:

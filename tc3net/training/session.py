@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import tensorflow as tf
 
 from tc3net.common.files import atomic_path
 from tc3net.common.names import counted
+from tc3net.common.storage import path_of
 from tc3net.data.holdout import divide
 from tc3net.data.split import Split, open_split
 from tc3net.runs.description import RunInfo
@@ -101,18 +101,20 @@ def train_run(
         UserError: the folder holds another run or is in use, or training cannot go on.
     """
     run = settings.describe(videos.training.manifest)
+    require_lock: Callable[[], None] = lambda: None  # noqa: E731
     with contextlib.ExitStack() as held:
         if is_chief(strategy):
             check_run_dir(place.run_dir, run)  # before the lock leaves a file there
-            held.enter_context(training_lock(place.run_dir))
+            require_lock = held.enter_context(training_lock(place.run_dir))
             claim_run_dir(place.run_dir, run)
-            with atomic_path(Path(place.run_dir) / "flags.cfg") as path:
+            with atomic_path(path_of(place.run_dir) / "flags.cfg") as path:
                 path.write_text(place.flags, encoding="utf-8")
-        return _train(settings, run, videos, strategy, place)
+        return _train(settings, run, videos, strategy, place, require_lock)
 
 
 def _train(
-    settings: Settings, run: RunInfo, videos: Videos, strategy: tf.distribute.Strategy, place: Place
+    settings: Settings, run: RunInfo, videos: Videos, strategy: tf.distribute.Strategy, place: Place,
+    require_lock: Callable[[], None],
 ) -> signal.Signals | None:
     """Trains in the claimed run folder."""
     manifest, chief = videos.training.manifest, is_chief(strategy)
@@ -141,7 +143,7 @@ def _train(
     if chief and settings.tensorboard.tensorboard:
         card = settings.card(run, place.shown_flags)
         observers = [TensorBoardLog(place.run_dir, model, settings.detection, settings.tensorboard, card)]
-    trainer = Trainer(model, strategy, settings.trainer, place.run_dir, evaluate, observers)
+    trainer = Trainer(model, strategy, settings.trainer, place.run_dir, evaluate, observers, require_lock)
     stopped_by = trainer.train(videos.training, settings.inputs)
     if chief:
         _print_last_words(settings, place, trainer.step, stopped_by, selected_by)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
+from tc3net.common.storage import path_of
 from tc3net.detection import DetectionConfig, video_scores
 from tc3net.evaluation import find_protocol
 from tc3net.inference.raw_scores import RawScores
@@ -178,7 +179,7 @@ class TensorBoardLog(Observer):
         config: TensorBoardConfig = TensorBoardConfig(),
         card: RunCard = RunCard(),
     ) -> None:
-        self._folder = Path(run_dir) / "tensorboard"
+        self._folder = path_of(run_dir) / "tensorboard"
         self._model, self._detection, self._config, self._card = model, detection, config, card
 
     def on_start(self, step: int, checkpoint: str | None) -> None:

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
+from tc3net.common.storage import path_of
 from tc3net.data.cache import CACHES, TrainingSource
 from tc3net.data.sampling import InputConfig
 from tc3net.data.split import Split, readable
@@ -100,6 +101,7 @@ class Trainer:
         evaluate: called after `eval_every` steps, after the last, and before the first (an untrained model's score
             tells what the numbers after it are worth); None for no evaluation.
         observers: told what happens, beside the terminal and `metrics.jsonl`; the chief's alone are.
+        require_lock: called before a checkpoint is written; raises UserError where another may train in the folder.
     """
 
     def __init__(
@@ -110,10 +112,11 @@ class Trainer:
         run_dir: str | Path,
         evaluate: Callable[[], Evaluation] | None = None,
         observers: Sequence[Observer] = (),
+        require_lock: Callable[[], None] = lambda: None,
     ) -> None:
         self._model, self._strategy, self._config, self._evaluate = model, strategy, config, evaluate
         self._workers, self._chief = num_workers(strategy), is_chief(strategy)
-        folder = Path(run_dir)
+        folder, self._require_lock = path_of(run_dir), require_lock
         self._last = CheckpointFolder(folder / "checkpoints", model, keep=config.keep_checkpoints)
         self._best = CheckpointFolder(folder / "best", model, keep=1)
         self._restore(folder)
@@ -290,6 +293,7 @@ class Trainer:
         if names:
             raise explain(split, config, self.step, names, self._restored)
         if self._chief:
+            self._require_lock()
             self._restored = self._last.save(self.step, self._interval.state())
 
     def _run_evaluation(self, interruptions: Interruptions) -> None:
@@ -303,6 +307,7 @@ class Trainer:
                 result = self._evaluate()
         best = self._progress.add(result.selection)
         if best:
+            self._require_lock()
             self._best.save(self.step)
         for observer in self._observers:
             observer.on_evaluation(self.step, result, best)

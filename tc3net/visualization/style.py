@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 
 from tc3net.common.files import atomic_path
+from tc3net.common.storage import path_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +38,7 @@ def save(folder: str | Path, name: str, draw: Callable[..., Figure], *arguments:
     """Writes the figure `draw(*arguments)` as PNG and SVG, atomically."""
     with _drawn(name, draw, *arguments) as figure:
         for ending in FORMATS:
-            with atomic_path(Path(folder) / f"{name}.{ending}") as temporary:
+            with atomic_path(path_of(folder) / f"{name}.{ending}") as temporary:
                 metadata = {"Date": None} if ending == "svg" else None
                 figure.savefig(temporary, format=ending, dpi=110, metadata=metadata)
 

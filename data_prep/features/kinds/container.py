@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from data_prep.features.kinds.pointers import pointer_cure
 from data_prep.pickles.records import as_text
 from data_prep.pickles.scan import StoredArray
 from tc3net.common.errors import UserError
+from tc3net.common.storage import local_copy
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,25 @@ class Arrays(Protocol):
         """The array, in memory."""
 
 
+def _of_copies(opened: Callable[[Location], AbstractContextManager[Arrays]]) -> Any:
+    """The same for remote files too, of which a copy on this machine is read."""
+
+    @contextlib.contextmanager
+    def on_this_machine(location: Location) -> Iterator[Arrays]:
+        with local_copy(location.path) as path, opened(replace(location, path=path)) as arrays:
+            yield arrays
+
+    return on_this_machine
+
+
+def _members_of_copies(members: Callable[[Path], dict[str, bool]]) -> Callable[[Path], dict[str, bool]]:
+    def on_this_machine(file: Path) -> dict[str, bool]:
+        with local_copy(file) as path:
+            return members(path)
+
+    return on_this_machine
+
+
 @dataclass(frozen=True)
 class Container:
     """A kind of file that arrays lie in.
@@ -78,6 +98,11 @@ class Container:
     names_arrays: bool = True
     members: Callable[[Path], dict[str, bool]] | None = None
     is_common: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "opened", _of_copies(self.opened))
+        if self.members is not None:
+            object.__setattr__(self, "members", _members_of_copies(self.members))
 
 
 class Leaf(Protocol):

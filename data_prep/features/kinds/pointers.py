@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tc3net.common.storage import is_remote
+
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -19,6 +21,8 @@ def pointer_cure(path: Path) -> str:
         else:
             return f"a link to {target}, which is not there; expected a file. Mount or fetch it, or correct the link."
         return f"a link {tool}whose content is not here; expected a file. Fetch it: {cure} {path}"
+    if is_remote(path):
+        return ""  # nothing there has links or Git's pointers, and asking costs a request for each file
     try:
         with open(path, "rb") as file:
             is_pointer = file.read(len(_LFS)) == _LFS

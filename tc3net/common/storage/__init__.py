@@ -4,6 +4,6 @@ What holds where: docs/remote-storage.md.
 """
 
 from tc3net.common.storage.copies import local_copy, written_remotely
-from tc3net.common.storage.paths import RemotePath, is_remote, path_of, remove_tree, walk
+from tc3net.common.storage.paths import RemotePath, is_remote, matching, path_of, remove_tree, walk
 
-__all__ = ["RemotePath", "is_remote", "local_copy", "path_of", "remove_tree", "walk", "written_remotely"]
+__all__ = ["RemotePath", "is_remote", "local_copy", "matching", "path_of", "remove_tree", "walk", "written_remotely"]

@@ -25,6 +25,7 @@ from typing import Any
 from tc3net.common.errors import UserError
 from tc3net.common.storage.paths import RemotePath
 
+LEASE = ".lease"  # what the names of claims end in
 LIFE_S, RENEWED_S = 120.0, 30.0
 _WAIT_S, _ASKED_S = 10.0, 0.2
 
@@ -102,7 +103,7 @@ class Held:
 def _claims(folder: RemotePath, name: str, mine: RemotePath) -> dict[str, dict[str, Any]]:
     """The living claims of others, by name; dead ones are removed."""
     found = {}
-    for path in folder.glob(f"{name}.*.lease"):
+    for path in folder.glob(f"{name}.*{LEASE}"):
         if path == mine:
             continue
         try:
@@ -147,7 +148,7 @@ def lease(folder: RemotePath, name: str, times: Times = Times()) -> Iterator[Hel
         TakenError: another holds it; has in words who, and what to do where that process is dead.
         OSError: the claim cannot be written.
     """
-    held = Held(folder / f"{name}.{uuid.uuid4().hex}.lease", times)
+    held = Held(folder / f"{name}.{uuid.uuid4().hex}{LEASE}", times)
     try:
         held.write("asked")
         end = time.monotonic() + _WAIT_S

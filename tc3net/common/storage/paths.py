@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
+import glob
 import io
 import os
 import re
@@ -249,6 +250,14 @@ def walk(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
         return
     for folder, folders, names in os.walk(path, followlinks=True):
         yield Path(folder), folders, names
+
+
+def matching(pattern: str) -> list[Path]:
+    """What a pattern such as rgb/*.npy stands for, in order; `**` is for disks alone."""
+    if not is_remote(pattern):
+        return [Path(found) for found in sorted(glob.glob(pattern, recursive=True))]
+    with reaching(RemotePath(pattern)) as files:
+        return [path_of(found) for found in sorted(files.glob(pattern))]
 
 
 def fetch(path: Any, local: Path) -> None:
