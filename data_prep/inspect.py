@@ -32,6 +32,7 @@ from data_prep.inspection.text import screen
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path, write_json
 from tc3net.common.names import counted
+from tc3net.common.storage import path_of
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME
 from tc3net.data.timebase import TimeBase
 from tc3net.terminal.command import define_json_flag, print_json, run_main
@@ -73,7 +74,7 @@ def inspect(values: flags.FlagValues, paths: Sequence[str]) -> Inspection:
     named = [*paths, *(values[flag].value for flag in ("dataset_dir", "annotations") if values[flag].value)]
     if len(named) != 1:
         raise UserError(f"{len(named)} things to inspect found ({', '.join(named) or 'none'}); {expected}. Give one.")
-    path = Path(named[0])
+    path = path_of(named[0])
     if values.dataset_dir or (not values.annotations and (path / MANIFEST_NAME).is_file()):
         if values.features:
             raise UserError(f"{path} is converted data and --features={values.features} raw; {expected}. Drop one.")
@@ -125,7 +126,7 @@ def main(argv: Sequence[str]) -> None:
         UserError: the command line or the files, or errors were found in the data.
     """
     values = flags.FLAGS
-    folder = Path(values.output_dir) if values.output_dir else None
+    folder = path_of(values.output_dir) if values.output_dir else None
     if folder is not None:
         check_output(folder)
     inspection = inspect(values, argv[1:])

@@ -102,7 +102,11 @@ def export(service: Service, run: RunInfo, folder: Path, formats: Sequence[str] 
         (assets / "tc3net.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
         write_warmup(staging / "model", folder.name, run.streams, run.time_base)
         write_formats(formats, service.model, staging / "model")
-        return _take_next_version(staging / "model", folder) if is_on_disk else _put_next_version(staging / "model", folder)
+        return (
+            _take_next_version(staging / "model", folder)
+            if is_on_disk
+            else _put_next_version(staging / "model", folder)
+        )
     finally:
         shutil.rmtree(staging)
 

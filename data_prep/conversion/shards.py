@@ -173,7 +173,9 @@ def _is_intact(staging: Staging | RemoteStaging, plan: ShardPlan, record: dict[s
     return same_videos and path.stat().st_size == record["bytes"] and sha256_of(path) == record["sha256"]
 
 
-def write_shards(staging: Staging | RemoteStaging, workers: Workers, plans: Sequence[ShardPlan], manifest: Manifest) -> Manifest:
+def write_shards(
+    staging: Staging | RemoteStaging, workers: Workers, plans: Sequence[ShardPlan], manifest: Manifest
+) -> Manifest:
     """Writes the shards that are not there yet; memory holds two videos per worker besides what the readers hold.
 
     Shards of an earlier attempt are kept when their SHA-256 is still the one that was recorded.

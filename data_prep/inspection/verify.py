@@ -25,6 +25,7 @@ from data_prep.output.folders import is_safe_name
 from tc3net.common.errors import UserError, plain_message
 from tc3net.common.files import sha256_of
 from tc3net.common.names import counted
+from tc3net.common.storage import path_of
 from tc3net.data.record_index import INDEX_NAME
 from tc3net.data.schema import FEATURE_DTYPES, MANIFEST_NAME, Manifest, Shard, load_manifest, parse
 from tc3net.data.timebase import TimeBase
@@ -81,7 +82,7 @@ def verify(folder: str | Path) -> Verified:
     Raises:
         UserError: `dataset.json` is absent or cannot be read, so that there is nothing to compare with.
     """
-    folder = Path(folder)
+    folder = path_of(folder)
     manifest = load_manifest(folder)
     problems = list(_check_manifest(folder, manifest))
     videos: list[_Video] = []

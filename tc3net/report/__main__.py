@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from tc3net.common.errors import UsageError, UserError
+from tc3net.common.storage import path_of
 from tc3net.report.content import load_input
 from tc3net.report.page import write_report
 from tc3net.report.video_files import VideoFiles
@@ -41,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
         raise UsageError(f"Found {list(argv[1:])}; expected one folder, as in `python -m tc3net.report RUN`.")
     if FLAGS.embed_videos and not FLAGS.videos:
         raise UserError("--embed_videos needs --videos=FOLDER.")
-    path = Path(FLAGS.output or evaluation_folder(argv[1]) / "report.html")
+    path = path_of(FLAGS.output or evaluation_folder(argv[1]) / "report.html")
     files = VideoFiles.in_folder(Path(FLAGS.videos), FLAGS.embed_videos) if FLAGS.videos else None
     write_report(path, load_input(argv[1]), files, FLAGS.classes_per_video)
     print(f"Written to {path} ({path.stat().st_size / 1e6:.1f} MB); open it in a browser")

@@ -19,6 +19,7 @@ from tc3net.terminal.arguments import parse
 from tc3net.terminal.encoding import write_every_sign
 from tc3net.terminal.flagfiles import expanded
 from tc3net.terminal.interrupt import as_exception, say_interrupted
+from tc3net.terminal.remote_flags import refuse_remote
 
 # Flags that name where results go; of those a command has, an error names the ones that were given.
 _PLACES = ("run_dir", "output_dir", "export_dir", "output")
@@ -41,6 +42,9 @@ def run_main(
             since most are a flag whose dashes were forgotten.
     """
 
+    spec, doc = (getattr(main, "__globals__", {}).get(name) for name in ("__spec__", "__doc__"))
+    module = spec.name if spec else sys.argv[0]
+
     def guarded(argv: Sequence[str]) -> None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # TensorFlow logs its own bookkeeping at INFO
@@ -49,6 +53,7 @@ def run_main(
                 f"Found positional arguments {list(argv[1:])}; expected only --flag=value. "
                 "Write every option as --name=value (run with --help for the list)."
             )
+        refuse_remote(module, argv[1:])
         with _answer_alone() if "json" in flags.FLAGS and flags.FLAGS.json else contextlib.nullcontext():
             main(argv)
         sys.stdout.flush()  # here, where an error still has its message
@@ -63,8 +68,7 @@ def run_main(
         load_extensions(requested(arguments))
         if register_flags is not None:
             register_flags()
-        spec, doc = (getattr(main, "__globals__", {}).get(name) for name in ("__spec__", "__doc__"))
-        parser = functools.partial(parse, module=spec.name if spec else sys.argv[0], doc=doc or "")
+        parser = functools.partial(parse, module=module, doc=doc or "")
         app.run(guarded, [sys.argv[0], *arguments], flags_parser=parser)
     except KeyboardInterrupt:
         sys.exit(say_interrupted())

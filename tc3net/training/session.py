@@ -113,7 +113,11 @@ def train_run(
 
 
 def _train(
-    settings: Settings, run: RunInfo, videos: Videos, strategy: tf.distribute.Strategy, place: Place,
+    settings: Settings,
+    run: RunInfo,
+    videos: Videos,
+    strategy: tf.distribute.Strategy,
+    place: Place,
     require_lock: Callable[[], None],
 ) -> signal.Signals | None:
     """Trains in the claimed run folder."""

@@ -138,9 +138,7 @@ class RemotePath(os.PathLike):  # type: ignore[type-arg]
         """`st_size`, `st_mtime_ns` and `st_mtime` alone; the time is 0 where the file system tells none."""
         with reaching(self) as files:
             found = files.stat(str(self))
-            return SimpleNamespace(
-                st_size=found.length, st_mtime_ns=found.mtime_nsec, st_mtime=found.mtime_nsec / 1e9
-            )
+            return SimpleNamespace(st_size=found.length, st_mtime_ns=found.mtime_nsec, st_mtime=found.mtime_nsec / 1e9)
 
     def _listed(self) -> list[str]:
         with reaching(self) as files:
@@ -153,7 +151,7 @@ class RemotePath(os.PathLike):  # type: ignore[type-arg]
         """As `os.walk`, from the top; names in order, and what is taken out of the folders is not walked."""
         listed = [name for name in self._listed() if name.rstrip("/")]
         ends = self.scheme in _SLASHES  # one request for the folder instead of one for each entry
-        folders = [name.rstrip("/") for name in listed if name.endswith("/") or not ends and (self / name).is_dir()]
+        folders = [name.rstrip("/") for name in listed if name.endswith("/") or (not ends and (self / name).is_dir())]
         yield self, folders, [name for name in listed if name.rstrip("/") not in folders]
         for name in folders:
             yield from (self / name).walk()
@@ -168,9 +166,7 @@ class RemotePath(os.PathLike):  # type: ignore[type-arg]
         for folder, folders, names in self.walk() if self.is_dir() else ():
             yield from (folder / name for name in (*folders, *names) if fnmatch.fnmatchcase(name, pattern))
 
-    def open(
-        self, mode: str = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None
-    ) -> Any:
+    def open(self, mode: str = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None) -> Any:
         """For reading alone, as a file that seeks. Raises FileNotFoundError at once."""
         if mode not in ("r", "rb"):
             raise io.UnsupportedOperation(f"{self}: mode {mode!r}; objects are written as a whole, by put")

@@ -26,7 +26,7 @@ class RemoteError(OSError, UserError):
         return self.message
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _files(scheme: str) -> Any:
     """`tf.io.gfile`, once it is known to reach the scheme."""
     import tensorflow as tf
