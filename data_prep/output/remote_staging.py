@@ -182,8 +182,8 @@ def remote_folder(
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"{folder}: writing failed ({error}); the data set that was there is unchanged. What is finished stays: the "
-            "same command goes on from there."
+            f"{folder}: writing failed ({error}); the data set that was there is unchanged. What is finished stays: "
+            "the same command goes on from there."
         ) from None
 
 

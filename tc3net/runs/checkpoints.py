@@ -220,8 +220,8 @@ def latest(folder: str | Path) -> str:
     if not path_of(f"{path}.index").is_file():
         raise UserError(
             f"{path}: the checkpoint is absent, although {folder}/checkpoint names it; the folder holds "
-            f"{[path_of(p).name for p in _on_disk(path_of(folder))]}. Copy it back, or resume the training, which goes on "
-            "from an earlier one."
+            f"{[path_of(p).name for p in _on_disk(path_of(folder))]}. Copy it back, or resume the training, which goes "
+            "on from an earlier one."
         )
     return path
 

@@ -1,4 +1,4 @@
-"""Locks where the file system has none: a lease, an object that its holder writes anew while it works, and that expires.
+"""Locks where the file system has none: a lease, an object that its holder renews while it works, and that expires.
 
 Object stores have no lock and, through `tf.io.gfile`, no write on a condition. What they have is that whoever lists a
 folder after writing an object sees it. So each writes a claim of its own, `<name>.<token>.lease`, and then lists: it

@@ -4,8 +4,8 @@
 part of pathlib that is used here. TensorFlow is imported with the first remote path that is touched, never for a disk.
 
 What holds where (docs/remote-storage.md): an object appears whole, under its final name, or not at all (`put`). On an
-object store renaming is copying: nothing there is written under a temporary name. What consists of several files has one
-that is written last and names the others.
+object store renaming is copying: nothing there is written under a temporary name. What consists of several files has
+one that is written last and names the others.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def path_of(path: str | os.PathLike[str]) -> Path:
 class RemotePath(os.PathLike):  # type: ignore[type-arg]
     """A path on a file system of TensorFlow, with the part of `pathlib.Path` that is used here.
 
-    It is read with `open` of its own, and written with `put`, `write_text` or `tc3net.common.files.atomic_path`. Where it
-    is taken for a path of a disk, it raises: nothing creates a folder "gs:" on the disk.
+    It is read with `open` of its own, and written with `put`, `write_text` or `tc3net.common.files.atomic_path`. Where
+    it is taken for a path of a disk, it raises: nothing creates a folder "gs:" on the disk.
 
     Args:
         url: scheme://name/...

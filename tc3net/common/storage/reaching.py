@@ -35,21 +35,21 @@ def _files(scheme: str) -> Any:
         return {os.fsdecode(name) for name in tf.io.gfile.get_registered_schemes()}
 
     if scheme not in known():
-        with contextlib.suppress(ImportError, OSError, NotImplementedError):
+        with contextlib.suppress(Exception):  # whatever a plug-in for another TensorFlow raises
             importlib.import_module(_PLUG_IN)
     if scheme not in known():
         there = ", ".join(f"{name}://" for name in sorted(known() - {"", "file"}))
         raise UserError(
             f"no file system for {scheme}:// is installed; expected one of those that TensorFlow {tf.__version__} "
-            f"reaches here ({there}). Install the plug-in (s3:// and az://: `pip install tensorflow-io`, of the version "
-            "made for this TensorFlow), or copy the files to a disk."
+            f"reaches here ({there}). Install the plug-in (s3:// and az://: `pip install tensorflow-io`, the version made "
+            "for this TensorFlow), or copy the files to a disk."
         )
     return tf.io.gfile
 
 
 @contextlib.contextmanager
 def reaching(path: Any) -> Iterator[Any]:
-    """`tf.io.gfile`; what TensorFlow raises inside becomes what a disk raises, or a user's error that names the path."""
+    """`tf.io.gfile`; what TensorFlow raises inside becomes what a disk raises, or a user's error of that path."""
     try:
         files = _files(path.scheme)
     except UserError as error:
