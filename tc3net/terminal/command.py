@@ -53,7 +53,7 @@ def run_main(
                 f"Found positional arguments {list(argv[1:])}; expected only --flag=value. "
                 "Write every option as --name=value (run with --help for the list)."
             )
-        refuse_remote(module, argv[1:])
+        refuse_remote(module, argv[1:], flags.FLAGS)
         with _answer_alone() if "json" in flags.FLAGS and flags.FLAGS.json else contextlib.nullcontext():
             main(argv)
         sys.stdout.flush()  # here, where an error still has its message
