@@ -1,11 +1,11 @@
-"""Remote paths answer as pathlib does for the same files; objects are replaced whole; nothing remote lands on the disk."""
+"""Remote paths answer as pathlib does; objects are replaced whole; nothing remote lands on the disk."""
 
 from __future__ import annotations
 
 import io
 import json
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -92,10 +92,10 @@ def test_a_url_stays_itself_below_a_folder() -> None:
     assert str(path_of("gs://bucket/a") / "gs://other/b") == "gs://other/b"
 
 
-def outcome(of: object) -> object:
-    """What a call gives, or the kind of error."""
+def outcome(ask: Callable[[Path], object], path: Path) -> object:
+    """What is answered of a path, or the kind of error."""
     try:
-        found = of()  # type: ignore[operator]
+        found = ask(path)
     except OSError as error:
         return type(error)
     return found
@@ -130,7 +130,7 @@ def test_the_same_questions_have_the_answers_of_a_disk(tmp_path: Path, top: Path
             lambda path: sha256_of(path) if not path.is_dir() else None,
             lambda path: encoding_of(path) if not path.is_dir() else None,
         ):
-            assert outcome(lambda: ask(remote / name)) == outcome(lambda: ask(local / name)), name
+            assert outcome(ask, remote / name) == outcome(ask, local / name), name
     found = [
         [(folder.relative_to(base).as_posix(), sorted(folders), sorted(names)) for folder, folders, names in walk(base)]
         for base in (local, remote)
@@ -143,20 +143,20 @@ def test_the_same_changes_leave_what_they_leave_on_a_disk(tmp_path: Path, top: P
     left = []
     for folder in (_filled(tmp_path / "top"), _filled(top)):
         answers = [
-            outcome(lambda: (folder / "absent").unlink()),
-            outcome(lambda: (folder / "absent").unlink(missing_ok=True)),
-            outcome(lambda: (folder / "a.txt").unlink()),
-            outcome(lambda: (folder / "b" / "c.txt").rename(folder / "moved.txt").name),
-            outcome(lambda: (folder / "b").rmdir()),
-            outcome(lambda: (folder / "b").mkdir()),
-            outcome(lambda: (folder / "b").mkdir(exist_ok=True)),
-            outcome(lambda: (folder / "new").mkdir()),
-            outcome(lambda: (folder / "new").rmdir()),
-            outcome(lambda: remove_tree(folder / "g")),
-            outcome(lambda: remove_tree(folder / "absent", ignore_errors=True)),
-            outcome(lambda: append_text(folder / "log.txt", "one\n")),
-            outcome(lambda: append_text(folder / "log.txt", "zwölf\n")),
-            outcome(lambda: write_json(folder / "x" / "value.json", {"ö": 1})),
+            outcome(lambda top: (top / "absent").unlink(), folder),
+            outcome(lambda top: (top / "absent").unlink(missing_ok=True), folder),
+            outcome(lambda top: (top / "a.txt").unlink(), folder),
+            outcome(lambda top: (top / "b" / "c.txt").rename(top / "moved.txt").name, folder),
+            outcome(lambda top: (top / "b").rmdir(), folder),
+            outcome(lambda top: (top / "b").mkdir(), folder),
+            outcome(lambda top: (top / "b").mkdir(exist_ok=True), folder),
+            outcome(lambda top: (top / "new").mkdir(), folder),
+            outcome(lambda top: (top / "new").rmdir(), folder),
+            outcome(lambda top: remove_tree(top / "g"), folder),
+            outcome(lambda top: remove_tree(top / "absent", ignore_errors=True), folder),
+            outcome(lambda top: append_text(top / "log.txt", "one\n"), folder),
+            outcome(lambda top: append_text(top / "log.txt", "zwölf\n"), folder),
+            outcome(lambda top: write_json(top / "x" / "value.json", {"ö": 1}), folder),
         ]
         files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         left.append(
@@ -221,9 +221,9 @@ def test_an_upload_that_fails_midway_leaves_the_old_object_whole(
 
     with monkeypatch.context() as patched:
         patched.setattr(tf.io.gfile, "copy", half)
-        with pytest.raises(OSError, match=r"ram://.*file.txt: the storage answers 'connection reset'; expected"):
-            with atomic_path(target) as temporary:
-                temporary.write_text("new content")
+        said = pytest.raises(OSError, match=r"ram://.*file.txt: the storage answers 'connection reset'; expected")
+        with said, atomic_path(target) as temporary:
+            temporary.write_text("new content")
     assert [path.name for path in top.iterdir()] == (["file.txt"] if old else [])
     assert old is None or target.read_text() == old
 
