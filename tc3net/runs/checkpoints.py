@@ -30,6 +30,11 @@ def _unreadable_errors() -> tuple[type[Exception], ...]:
     return (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
 
+def _reader(path: str) -> Any:
+    # `tf.train.load_checkpoint` looks for the file first, by a pattern, for which not every file system has an answer.
+    return tf.compat.v1.train.NewCheckpointReader(path)
+
+
 def _notes(value: Any = None) -> Any:
     from tc3net.runs.checkpoint_notes import Notes  # needs TensorFlow
 
@@ -80,7 +85,7 @@ def damage(path: str) -> str | None:
     if not path_of(f"{path}.index").is_file():
         return f"{path}.index is absent"
     try:
-        reader = tf.train.load_checkpoint(path)
+        reader = _reader(path)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except _unreadable_errors() as error:
@@ -242,7 +247,7 @@ def restore_network(path: str, model: ThreeCNet, weights: str = "averaged") -> b
     """
     check_shapes(path, model)
     named, averaged = model.named_variables(), model.network_variables()
-    stored = {name for name, _ in tf.train.list_variables(path)}
+    stored = set(_reader(path).get_variable_to_shape_map())
     use_averages = weights == "averaged" and any(name.startswith("averages/") for name in stored)
     if use_averages:
         centers = {name: variable for name, variable in named.items() if name not in averaged}
@@ -267,7 +272,7 @@ def _unreadable(path: str, error: Exception) -> UserError:
 
 def check_stack(path: str) -> None:
     """Raises UserError if the checkpoint is of the other stack, where the same optimizer orders its state otherwise."""
-    written_by = json.loads(tf.train.load_checkpoint(path).get_tensor(_STACK_KEY))
+    written_by = json.loads(_reader(path).get_tensor(_STACK_KEY))
     if written_by != stack.NAME:
         raise UserError(
             f"{path}: the state of the optimizer was written with {written_by}, this is {stack.NAME}, where it has "
@@ -283,7 +288,7 @@ def check_shapes(path: str, model: ThreeCNet) -> dict[str, Any]:
         UserError: unreadable, or made by a model with other classes, feature size or layers.
     """
     try:
-        stored: dict[str, Any] = tf.train.load_checkpoint(path).get_variable_to_shape_map()
+        stored: dict[str, Any] = _reader(path).get_variable_to_shape_map()
     except _unreadable_errors() as error:
         raise _unreadable(path, error) from None
     for name, variable in model.named_variables().items():

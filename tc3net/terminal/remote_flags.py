@@ -18,7 +18,7 @@ REMOTE: Mapping[str, tuple[str, ...]] = {
     "data_prep.inspect": (POSITIONAL, *_INPUTS, "dataset_dir", "output_dir"),
     "tc3net.train": ("dataset_dir", "run_dir"),
     "tc3net.evaluate": ("run_dir", "dataset_dir", "output_dir", "scores", "detections", "annotations"),
-    "tc3net.predict": ("run_dir", "dataset_dir", "output_dir", "rgb", "flow", "features", "annotations"),
+    "tc3net.predict": ("run_dir", "dataset_dir", "dataset", "output_dir", "rgb", "flow", "features", "annotations"),
     "tc3net.export": ("run_dir", "export_dir"),
     "tc3net.report.__main__": (POSITIONAL, "output"),
 }
@@ -54,7 +54,7 @@ def refuse_remote(module: str, positional: Sequence[str], values: flags.FlagValu
             raise UsageError(f"{flag}={word} with --video found; expected paths on a disk beside videos. {_COPY}")
         if _value(values, "engine") not in (None, "local"):
             raise UsageError(f"{flag}={word} with --engine={values.engine} found; expected --engine=local. {_COPY}")
-        if word.startswith("ram:") and (_value(values, "num_workers") or 1) > 1:
+        if word.startswith("ram:") and "num_workers" in values and values["num_workers"].present:
             raise UsageError(
                 f"{flag}={word} with --num_workers={values.num_workers} found; expected 1, since ram:// is the memory "
                 "of one process. Leave the flag out."

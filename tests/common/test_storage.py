@@ -230,7 +230,12 @@ def test_an_upload_that_fails_midway_leaves_the_old_object_whole(
 
 def test_an_upload_that_comes_out_short_is_not_taken_for_the_file(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (top / "file.txt").write_text("old")
-    monkeypatch.setattr(tf.io.gfile, "copy", lambda source, to, overwrite: tf.io.gfile.GFile(to, "w").close())
+
+    def short(source: str, destination: str, overwrite: bool) -> None:
+        with tf.io.gfile.GFile(destination, "w") as file:
+            file.write("n")
+
+    monkeypatch.setattr(tf.io.gfile, "copy", short)
     with pytest.raises(UserError, match="another size found"), atomic_path(top / "file.txt") as temporary:
         temporary.write_text("new")
     assert (top / "file.txt").read_text() == "old"

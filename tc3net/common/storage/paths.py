@@ -197,9 +197,9 @@ class RemotePath(os.PathLike):  # type: ignore[type-arg]
         Raises:
             OSError: it cannot be read or written; the object is as it was.
         """
-        self.parent.mkdir(parents=True, exist_ok=True)
         new = self.with_name(f".{self.name}.{uuid.uuid4().hex}") if self.scheme in _RENAMES else self
         with reaching(self) as files:
+            self.parent.mkdir(parents=True, exist_ok=True)
             try:
                 files.copy(str(local), str(new), overwrite=True)
                 if files.stat(str(new)).length != local.stat().st_size:
