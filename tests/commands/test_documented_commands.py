@@ -45,6 +45,7 @@ RUN_ELSEWHERE = {
     "docs/prediction.md": "tests/commands/test_commands.py, tests/prediction",
     "docs/refinement.md": "tests/refinement, tests/commands/test_refine.py",
     "docs/real-footage.md": "the clips are a download; tests/studies, tests/experiments",
+    "docs/remote-storage.md": "needs a bucket; tests/commands/test_remote_storage.py has one of this machine",
     "docs/report.md": "README.md's is the same; tests/report",
     "docs/scale.md": "tests/studies/test_scale_model.py",
     "docs/serving.md": "needs the server; tests/serving",
