@@ -1,8 +1,8 @@
 """A Google Cloud Storage of this machine, that TensorFlow reaches as gs:// by its own client.
 
 TensorFlow's client knows the addresses of googleapis.com alone. It is led here by what any client has: a proxy (in
-`https_proxy`), which answers under these names with a certificate that `CURL_CA_BUNDLE` makes it trust, and hands what it
-gets to the emulator `gcp-storage-emulator`.
+`https_proxy`), which answers under these names with a certificate that `CURL_CA_BUNDLE` makes it trust, and hands what
+it gets to the emulator `gcp-storage-emulator`.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ def _serve(client: socket.socket, context: ssl.SSLContext, emulator: int) -> Non
             client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")  # nothing leaves this machine
             return
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        with context.wrap_socket(client, server_side=True) as inside:
-            with socket.create_connection(("127.0.0.1", emulator)) as outside:
-                threading.Thread(target=_pass_on, args=(outside, inside), daemon=True).start()
-                _pass_on(inside, outside)
+        encrypted = context.wrap_socket(client, server_side=True)
+        with encrypted as inside, socket.create_connection(("127.0.0.1", emulator)) as outside:
+            threading.Thread(target=_pass_on, args=(outside, inside), daemon=True).start()
+            _pass_on(inside, outside)
 
 
 def _accept(server: socket.socket, context: ssl.SSLContext, emulator: int) -> None:

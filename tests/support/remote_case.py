@@ -39,7 +39,7 @@ def everything(top: str, tensorboard: bool = True) -> None:
 def _convert(here: Path, there: Any) -> None:
     for top in (here, there):
         raw = [f"--annotations={top / 'raw' / 'annotations.json'}", f"--features={top / 'raw' / 'features'}"]
-        output = run_here(
+        run_here(
             "data_prep.convert", *raw, f"--output_dir={top / 'data'}", "--name=Tiny", "--videos_per_shard=3"
         )
     local, remote = (load_manifest(top / "data") for top in (here, there))
@@ -55,7 +55,8 @@ def _convert(here: Path, there: Any) -> None:
     after = _names(there / "data")  # the same data set beside the earlier one, which then went
     assert len(after) == len(before)
     assert after & before == {"dataset.json", INDEX_NAME}
-    assert "0 errors" in run_here("data_prep.inspect", f"--dataset_dir={there / 'data'}") or output
+    run_here("data_prep.inspect", f"--dataset_dir={there / 'data'}", f"--output_dir={there / 'inspection'}")
+    assert json.loads((there / "inspection" / "inspection.json").read_text())
 
 
 def _names(folder: Any) -> set[str]:
