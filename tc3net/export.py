@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 from absl import flags
@@ -122,14 +123,14 @@ def _take_next_version(model: Path, folder: Path) -> Path:
                 raise
 
 
-def _put_next_version(model: Path, folder: Path) -> Path:
+def _put_next_version(model: Path, folder: Any) -> Path:
     """Puts a finished model where nothing can be renamed; saved_model.pb, without which it is none, comes last."""
     try:
         with lease(folder, "export"):
             versions_there = (int(p.name) for p in folder.iterdir() if p.name.isdigit())
             target = folder / str(1 + max(versions_there, default=0))
             put_folder(model, target, last="saved_model.pb")
-            return target
+            return path_of(target)
     except TakenError as error:
         raise UserError(
             f"{folder}: {error.holder} is exporting into it; expected to be the only one. Run it again when that has "

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tc3net.common.errors import UserError
 from tc3net.common.files import atomic_path
+from tc3net.common.storage import RemotePath
 from tc3net.results.folder import default_folder, evaluation_folder
 from tc3net.results.replacement import check_raw_scores, replacing
+from tests.support.memory import memory_folder
 
 FIRST = (
     "detections.json", "ground_truth.json", "metrics.json", "raw_scores.npz", "report.html", "tables/summary.csv",
@@ -88,3 +91,31 @@ def test_where_an_evaluation_lies(tmp_path: Path) -> None:
     write(tmp_path, ("evaluation/detections.json",), "")
     assert evaluation_folder(tmp_path) == tmp_path / "evaluation"
     assert evaluation_folder(tmp_path / "evaluation-a") == tmp_path / "evaluation-a"
+
+
+def test_on_other_storage_the_metrics_go_first_and_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    with memory_folder() as top:
+        assert isinstance(top, RemotePath)
+        write(top / "a", (*FIRST, *MINE), "old")
+        for name in ("put", "unlink"):
+            known = getattr(RemotePath, name)
+
+            def noted(self: RemotePath, *given: object, known: Any = known, name: str = name, **named: object) -> Any:
+                order.append(f"{name} {self.name}")
+                return known(self, *given, **named)
+
+            monkeypatch.setattr(RemotePath, name, noted)
+        second = ("detections.json", "ground_truth.json", "metrics.json", "tables/summary.csv")
+        with replacing(top / "a") as folder:
+            write(folder, second, "new")
+            assert set(contents(top / "a").values()) == {"old"}
+        assert contents(top / "a") == {
+            **dict.fromkeys(second, "new"), **dict.fromkeys(MINE, "old"), "raw_scores.npz": "old"
+        }  # fmt: skip
+        assert (order[0], order[-1]) == ("unlink metrics.json", "put metrics.json")
+        order.clear()
+        with pytest.raises(KeyboardInterrupt), replacing(top / "a") as folder:
+            write(folder, second, "newer")
+            raise KeyboardInterrupt
+        assert not order

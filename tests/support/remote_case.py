@@ -39,9 +39,7 @@ def everything(top: str, tensorboard: bool = True) -> None:
 def _convert(here: Path, there: Any) -> None:
     for top in (here, there):
         raw = [f"--annotations={top / 'raw' / 'annotations.json'}", f"--features={top / 'raw' / 'features'}"]
-        run_here(
-            "data_prep.convert", *raw, f"--output_dir={top / 'data'}", "--name=Tiny", "--videos_per_shard=3"
-        )
+        run_here("data_prep.convert", *raw, f"--output_dir={top / 'data'}", "--name=Tiny", "--videos_per_shard=3")
     local, remote = (load_manifest(top / "data") for top in (here, there))
     assert remote.source["simulated_features"]
     for subset, split in local.splits.items():
