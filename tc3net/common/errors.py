@@ -116,6 +116,8 @@ _OF_THE_SYSTEM = {
     errno.EMFILE: _MANY,
     errno.ENFILE: _MANY,
 }
+# What TensorFlow says of object stores names one.
+_OF_STORAGE = re.compile(r"\b(gs|s3|az|hdfs|viewfs)://|\.googleapis\.com/|\.amazonaws\.com/")
 _TEXTS = {os.strerror(number): number for number in _OF_THE_SYSTEM}
 
 
@@ -134,7 +136,14 @@ def user_error_of(error: BaseException, places: Sequence[str] = ()) -> UserError
         if number is None and re.search(r"\d+ requested and \d+ written", str(error)):  # NumPy, of a full disk
             number = errno.ENOSPC
     elif any(kind.__name__ == "OpError" and kind.__module__.startswith("tensorflow") for kind in type(error).__mro__):
-        number, path = _of_tensorflow(str(getattr(error, "message", error)))
+        message = str(getattr(error, "message", error))
+        number, path = _of_tensorflow(message)
+        if number is None and _OF_STORAGE.search(message):
+            where = " or ".join(places) or "remote storage"
+            return UserError(
+                f"{where}: {plain_text(message)} found; expected storage that answers. Check the connection and the "
+                f"credentials, and run it again. {_UNCHANGED}"
+            )
     else:
         return None
     if number not in _OF_THE_SYSTEM:

@@ -81,6 +81,11 @@ def open_split(dataset_dir: str | Path, subset: str) -> Split:
     return Split(manifest, subset, paths, rows["shard"].astype(np.int64), rows["offset"].astype(np.int64))
 
 
+def _storage_errors() -> tuple[type[Exception], ...]:
+    names = "NotFound PermissionDenied Unauthenticated Aborted Unavailable DeadlineExceeded"
+    return tuple(getattr(tf.errors, f"{name}Error") for name in names.split())
+
+
 def _regular_file(path: str) -> os.stat_result | None:
     """What is known about a file; None if there is none."""
     if is_remote(path):
@@ -105,6 +110,14 @@ def readable(batches: Iterable[Any], split: Split) -> Iterator[Any]:
     """
     try:
         yield from batches
+    except _storage_errors() as error:
+        if not is_remote(split.paths[0]):
+            raise
+        raise UserError(
+            f"{os.path.dirname(split.paths[0])}: the storage answers {plain_message(error)!r}; expected the shards of "
+            f"subset {split.subset!r} to be there and in reach. Check the connection and the credentials, and run the "
+            "same command again."
+        ) from None
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
             f"{', '.join(split.paths)}: a record of subset {split.subset!r} is damaged ({plain_message(error)}). "

@@ -22,19 +22,28 @@ HOSTS = ("www.googleapis.com", "storage.googleapis.com")  # what asks and writes
 BUCKET = "tests"
 
 
-# The emulator as it is but for two things: it takes an empty object for no object, and says that it answers http://.
+# The emulator as it is but for three things: it takes an empty object for no object, believes Content-Length before
+# Transfer-Encoding, both of which TensorFlow sends, and says that it answers http://.
 _EMULATOR = """
 import sys
 from gcp_storage_emulator import server
 from gcp_storage_emulator.__main__ import main
 
-read_data = server._read_data
+read_data, read_raw_data = server._read_data, server._read_raw_data
+
+def read_chunks_first(handler):
+    if "chunked" not in (handler.headers.get("Transfer-Encoding") or ""):
+        return read_raw_data(handler)
+    del handler.headers["Content-Length"]
+    data = read_raw_data(handler)
+    handler.rfile.readline()  # the end of the last chunk
+    return data
 
 def read_empty_too(handler, query):
     data = read_data(handler, query)
     return b"" if data is None and query.get("uploadType") == ["media"] else data
 
-server._read_data = read_empty_too
+server._read_data, server._read_raw_data = read_empty_too, read_chunks_first
 server.Request.full_url = property(lambda request: request._full_url.replace("http://", "https://", 1))
 main(sys.argv[1:])
 """
