@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tc3net.common.errors import UserError
-from tc3net.runs.lock import LOCK, training_lock
+from tc3net.runs.lock import LOCK, is_lock, training_lock
+from tests.support.memory import memory_folder
 
 
 def test_a_second_training_is_refused_and_told_who_is_there(tmp_path: Path) -> None:
@@ -72,3 +73,19 @@ def test_a_holder_that_has_not_written_who_it_is(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="by another process; expected"), training_lock(tmp_path):
             pass
+
+
+def test_on_other_storage_than_disks_it_is_a_lease() -> None:
+    with memory_folder() as top:
+        run = top / "runs" / "a"
+        with training_lock(run) as require, pytest.raises(UserError) as refused, training_lock(run):
+            raise AssertionError("not reached")
+        told = str(refused.value)
+        assert told.startswith(f"{run} is being trained in by process {os.getpid()} on {socket.gethostname()} since 20")
+        assert "choose another --run_dir. A process that is dead holds it for 120 s more at most" in told
+        require()
+        assert list(run.iterdir()) == []
+        with training_lock(run):  # free again
+            (name,) = (path.name for path in run.iterdir())
+        assert is_lock(name) and is_lock(LOCK)
+        assert not any(map(is_lock, ("run.json", f"{LOCK}.old", "a.lease", f"my.{name}")))

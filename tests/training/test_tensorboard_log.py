@@ -15,6 +15,8 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tc3net.common.errors import UserError
+from tc3net.common.storage import RemotePath, local_copy
+from tc3net.common.storage.copies import put_folder
 from tc3net.data.holdout import divide
 from tc3net.data.pipeline import InputConfig
 from tc3net.data.split import open_split
@@ -37,6 +39,7 @@ from tc3net.training.trainer import TrainerConfig
 from tc3net.training.validation import Validation, Watched
 from tc3net.visualization.curves import CurveSource
 from tc3net.visualization.timeline import DETECTION, TRUTH
+from tests.support.memory import memory_folder
 from tests.support.rehearsal import Rehearsal
 
 Points = dict[str, list[tuple[int, Any]]]
@@ -288,3 +291,19 @@ def test_a_record_cut_off_at_any_byte_is_removed_and_all_before_it_stays(tmp_pat
 def test_no_folder_is_nothing_to_trim(tmp_path: Path) -> None:
     trim_events(tmp_path / "none", 5)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("last", "kept"), [(-1, []), (1, [0, 1]), (9, [0, 1, 2])])
+def test_events_on_other_storage_than_disks_are_trimmed_too(tmp_path: Path, last: int, kept: list[int]) -> None:
+    path = write_steps(tmp_path / "log" / "train", range(3))
+    with memory_folder() as top:
+        assert isinstance(top, RemotePath)
+        put_folder(tmp_path, top)
+        trim_events(top / "log", last, ["run/"])
+        assert [found.name for found in top.rglob("*tfevents*")] == [path.name]
+        with local_copy(top) as copy:
+            assert read_events(copy / "log" / "train") == (
+                {"a": [(step, float(step)) for step in kept]} if kept else {}
+            )
+        trim_events(top / "none", 5)
+        assert not (top / "none").exists()
