@@ -34,7 +34,9 @@ def define_conversion_flags(flag_values: flags.FlagValues) -> None:
     """Defines the flags that say what is converted."""
     define_input_flags(flag_values)
     flags.adopt_module_key_flags(inputs, flag_values)  # so that --help shows them
-    flags.DEFINE_string("output_dir", None, "Folder to create, or to replace by the same data set.", flag_values)
+    flags.DEFINE_string(
+        "output_dir", None, "Folder (or gs://...) to create, or to replace by the same data set.", flag_values
+    )
     flags.DEFINE_string("name", None, "The data set's name.", flag_values)
     flags.DEFINE_integer("videos_per_shard", 64, "Videos per TFRecord file.", flag_values=flag_values)
     flags.DEFINE_integer("num_workers", 1, "Processes that read features and write shards.", flag_values=flag_values)

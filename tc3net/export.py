@@ -45,7 +45,7 @@ FLAGS = flags.FLAGS
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("run_dir", None, "Run folder of the model; its detection settings are the defaults here.")
-    flags.DEFINE_string("export_dir", None, "Folder of exported models.")
+    flags.DEFINE_string("export_dir", None, "Folder (or gs://...) of exported models.")
     flags.DEFINE_string("model_name", "tc3net", "Name of the model, a folder in --export_dir.")
     flags.DEFINE_integer("max_detections", 100, "Most detections per video in the output; the best scores are kept.")
     flags.DEFINE_list(

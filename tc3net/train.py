@@ -33,7 +33,7 @@ FLAGS = flags.FLAGS
 def register_flags() -> None:
     """Defines this command's flags; called when this file is the program, so that importing it defines none."""
     flags.DEFINE_string("dataset_dir", None, "Folder written by `python -m data_prep.convert`.")
-    flags.DEFINE_string("run_dir", None, "Folder of this run: checkpoints, logs, settings.")
+    flags.DEFINE_string("run_dir", None, "Folder (or gs://...) of this run: checkpoints, logs, settings.")
     flags.DEFINE_string(
         "train_subset", "validation", "Subset to train on (THUMOS14: validation; ActivityNet: training)."
     )

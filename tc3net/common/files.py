@@ -53,17 +53,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def append_text(path: str | os.PathLike[str], text: str) -> None:
-    """Adds text to the end of a file, which is made if absent. A remote one, which nothing can be added to, is written
-    anew."""
-    target = path_of(path)
-    if not is_remote(target):
-        with target.open("a", encoding="utf-8") as file:
-            file.write(text)
-        return
-    target.write_text((target.read_text(encoding="utf-8") if target.exists() else "") + text, encoding="utf-8")
-
-
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes `value` as indented JSON, atomically. NaN and Inf are refused (they are not JSON)."""
     with atomic_path(path) as temporary:

@@ -231,7 +231,8 @@ def records_of(folder: Path, manifest: schema.Manifest, subset: str, newest_shar
     path, rows = folder / INDEX_NAME, None
     try:
         rows = read_index(folder, manifest, subset)
-        if path.stat().st_mtime_ns >= newest_shard_ns:
+        # Objects are replaced whole, and whoever copies them sets their times in any order.
+        if is_remote(path) or path.stat().st_mtime_ns >= newest_shard_ns:
             return rows
         why = "stale: its shards have changed"
     except FileNotFoundError:
@@ -243,8 +244,7 @@ def records_of(folder: Path, manifest: schema.Manifest, subset: str, newest_shar
     scanned = scan_subset(folder, manifest.splits[subset])
     if rows is not None and np.array_equal(rows, scanned):
         with contextlib.suppress(OSError):
-            if not is_remote(path):  # whose times cannot be set: it is looked at again
-                os.utime(path, ns=(newest_shard_ns, newest_shard_ns))
+            os.utime(path, ns=(newest_shard_ns, newest_shard_ns))
         return rows
     done = _save(folder, manifest, {subset: scanned})
     print(f"Note: {path}: {why}; the frames of {counted(len(scanned), 'record')} were read, {done}", file=sys.stderr)

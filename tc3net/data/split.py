@@ -88,10 +88,9 @@ def _storage_errors() -> tuple[type[Exception], ...]:
 
 def _regular_file(path: str) -> os.stat_result | None:
     """What is known about a file; None if there is none."""
-    if is_remote(path):
-        file = path_of(path)
-        return file.stat() if file.is_file() else None
     try:
+        if is_remote(path):
+            return path_of(path).stat()
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None

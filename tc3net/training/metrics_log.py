@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tc3net.common.files import append_text, atomic_path
-from tc3net.common.storage import path_of
+from tc3net.common.files import atomic_path
+from tc3net.common.storage import is_remote, path_of
 from tc3net.training.observers import Evaluation, IntervalFacts, Observer
 
 
@@ -24,13 +24,20 @@ class MetricsLog(Observer):
         self.entries: list[dict[str, Any]] = []
         if self._path.exists():
             self.entries = [entry for entry in read_metrics(run_dir) if entry["step"] <= resume_step]
-            with atomic_path(self._path) as temporary:
-                temporary.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries), encoding="utf-8")
+            self._write_all()
+
+    def _write_all(self) -> None:
+        with atomic_path(self._path) as temporary:
+            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in self.entries), encoding="utf-8")
 
     def append(self, entry: dict[str, Any]) -> None:
         """Adds one entry (with a "step")."""
         self.entries.append(entry)
-        append_text(self._path, json.dumps(entry) + "\n")
+        if is_remote(self._path):  # nothing can be added to an object
+            self._write_all()
+            return
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
     def evaluations(self) -> dict[int, float]:
         """Step -> the value that selects the best checkpoint."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tc3net.training.metrics_log import MetricsLog, read_metrics
+from tests.support.memory import memory_folder
 
 ENTRIES = [
     {"step": 0, "selection": 0.1, "evaluation": {"reference/mAP@0.50": 0.1 + 0.2}},
@@ -54,3 +55,14 @@ def test_a_missing_final_newline_loses_nothing(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == ENTRIES
     MetricsLog(tmp_path, 1000).append({"step": 2000})
     assert read_metrics(tmp_path) == [*ENTRIES, {"step": 2000}]
+
+
+def test_on_other_storage_than_disks_it_is_written_anew() -> None:
+    with memory_folder() as top:
+        log = MetricsLog(top, -1)
+        for step in range(3):
+            log.append({"step": step, "note": "ä"})
+        assert read_metrics(top) == [{"step": step, "note": "ä"} for step in range(3)]
+        assert [entry["step"] for entry in MetricsLog(top, 1).entries] == [0, 1]
+        assert [entry["step"] for entry in read_metrics(top)] == [0, 1]
+        assert [path.name for path in top.iterdir()] == ["metrics.jsonl"]
