@@ -40,8 +40,8 @@ def _files(scheme: str) -> Any:
     if scheme not in known():
         there = ", ".join(f"{name}://" for name in sorted(known() - {"", "file"}))
         raise UserError(
-            f"no file system for {scheme}:// is installed; expected one of those that TensorFlow {tf.__version__} "
-            f"reaches here ({there}). Install the plug-in (s3:// and az://: `pip install tensorflow-io`, the version "
+            f"no file system for {scheme}:// is installed; expected one of those that TensorFlow reaches "
+            f"here ({there}). Install the plug-in (s3:// and az://: `pip install tensorflow-io`, the version "
             "made for this TensorFlow), or copy the files to a disk."
         )
     return tf.io.gfile
