@@ -21,6 +21,7 @@ from tests.support.memory import memory_folder
 
 VIDEOS = ("a", "b")
 STREAMS = ("rgb", "flow")
+CHOICES = FeatureChoices(streams=tuple((stream, 3) for stream in STREAMS))
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_file_of_a_whole_data_set_is_fetched_once(
     fetch = copies.fetch
     monkeypatch.setattr(copies, "fetch", lambda path, local: (fetched.append(path.name), fetch(path, local)))
     for name in ("all.npz", "joint.npy"):
-        reader, _ = open_features(str(top / name), VIDEOS)
+        reader, _ = open_features(str(top / name), VIDEOS, CHOICES)
         for video in VIDEOS:
             np.testing.assert_array_equal(np.hstack(reader.read(video)), arrays[video])
     assert fetched == ["all.npz", "joint.npy"]
@@ -100,16 +101,15 @@ def test_names_patterns_and_lists_stand_for_remote_files(tmp_path: Path, top: Re
     (tmp_path / "relative.txt").write_text("a.npy\nb.npy\n")
     (tmp_path / "full.txt").write_text("".join(f"{top / video}.npy\n" for video in VIDEOS))
     put_folder(tmp_path, top)
-    choices = FeatureChoices(streams=tuple((stream, 3) for stream in STREAMS))
     for names in (
         [f"{top}/a.npy", f"{top}/b.npy"], [f"{top}/*.npy"], [f"{top}/relative.txt"], [f"{top}/full.txt"],
         [str(tmp_path / "full.txt")], [str(tmp_path / "a.npy"), f"{top}/b.npy"], [str(top)],
     ):  # fmt: skip
-        reader, _ = open_given(names, (), (), choices)
+        reader, _ = open_given(names, (), (), CHOICES)
         assert reader.video_ids() == [*VIDEOS]
         np.testing.assert_array_equal(reader.read("b")[0], values_of("b", "rgb"))
     for name in (f"{top}/absent.npy", f"{top}/absent*.npy", f"{top}/absent"):
         with pytest.raises(UserError) as caught:
-            open_given([name], (), (), choices)
+            open_given([name], (), (), CHOICES)
         assert name in str(caught.value)
         assert "expected" in str(caught.value)
