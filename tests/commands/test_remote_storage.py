@@ -25,7 +25,7 @@ def test_everything_runs_in_memory(tmp_path: Path) -> None:
 def test_everything_runs_on_an_object_store(tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()
     (tmp_path / "here").mkdir()
-    code = f"from tests.support.remote_case import everything; everything('gs://{BUCKET}/top')"
+    code = f"from tests.support.remote_case import everything; everything('gs://{BUCKET}/top', tensorboard=False)"
     with cloud_storage(tmp_path / "server") as variables:
         done = forked_commands.Command(("-c", code), tmp_path / "here", variables).finish()
     assert done.returncode == 0, done.stdout + done.stderr

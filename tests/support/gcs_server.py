@@ -49,7 +49,8 @@ main(sys.argv[1:])
 """
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -97,7 +98,7 @@ def cloud_storage(folder: Path) -> Iterator[dict[str, str]]:
     """
     import trustme
 
-    authority, port = trustme.CA(), _free_port()
+    authority, port = trustme.CA(), free_port()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*HOSTS).configure_cert(context)
@@ -105,7 +106,7 @@ def cloud_storage(folder: Path) -> Iterator[dict[str, str]]:
     with (folder / "emulator.log").open("wb") as log, socket.create_server(("127.0.0.1", 0)) as proxy:
         emulator = subprocess.Popen([*start, f"--default-bucket={BUCKET}"], stdout=log, stderr=log)
         try:
-            _wait_for(port, emulator)
+            wait_for(port, emulator)
             threading.Thread(target=_accept, args=(proxy, context, port), daemon=True).start()
             yield {
                 "https_proxy": f"http://127.0.0.1:{proxy.getsockname()[1]}",
@@ -120,8 +121,9 @@ def cloud_storage(folder: Path) -> Iterator[dict[str, str]]:
             emulator.wait(30)
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 30
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Waits until a server answers at a port."""
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         assert process.poll() is None, "the emulator ended"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
