@@ -11,8 +11,9 @@ from tc3net.terminal.remote_flags import POSITIONAL, REMOTE
 from tests.support import forked_commands
 from tests.support.commands import command
 from tests.support.gcs_server import BUCKET, cloud_storage
-from tests.support.needs import CLOUD_STORAGE, needs
+from tests.support.needs import CLOUD_STORAGE, S3, needs
 from tests.support.one_process import nothing_named_as_a_scheme
+from tests.support.s3_server import simple_storage
 
 
 def test_everything_runs_in_memory(tmp_path: Path) -> None:
@@ -27,6 +28,16 @@ def test_everything_runs_on_an_object_store(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     code = f"from tests.support.remote_case import everything; everything('gs://{BUCKET}/top', tensorboard=False)"
     with cloud_storage(tmp_path / "server") as variables:
+        done = forked_commands.Command(("-c", code), tmp_path / "here", variables).finish()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs(S3)
+def test_a_data_set_is_converted_on_s3(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    (tmp_path / "here").mkdir()
+    code = f"from tests.support.remote_case import converted; converted('s3://{BUCKET}/top')"
+    with simple_storage(tmp_path / "server") as variables:
         done = forked_commands.Command(("-c", code), tmp_path / "here", variables).finish()
     assert done.returncode == 0, done.stdout + done.stderr
 

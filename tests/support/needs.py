@@ -139,6 +139,10 @@ CLOUD_STORAGE = Need(
     "tests on gs://, against an emulator", "make storage, or pip install -e '.[storage]'",
     here=installed("gcp_storage_emulator", "trustme"), obtainable=lambda: sys.version_info >= (3, 10),
 )  # fmt: skip
+S3 = Need(
+    "tests on s3://, against moto", "pip install 'tensorflow-io==0.36.*' 'moto[s3,server]' beside TensorFlow 2.15",
+    here=installed("tensorflow_io", "moto", "flask"), obtainable=never,
+)  # fmt: skip
 ONNX = Need("tests of ONNX models", "make onnx, or pip install -e '.[onnx]'", here=installed("tf2onnx", "onnxruntime"))
 TFLITE = Need("tests of TFLite models", "they need a TensorFlow that has tf.lite", here=has_tflite(), obtainable=never)
 TENSORFLOW_SERVING = Need(

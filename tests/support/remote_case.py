@@ -25,15 +25,22 @@ def everything(top: str, tensorboard: bool = True) -> None:
         top: an empty remote folder; the current folder is an empty one of the disk.
         tensorboard: whether event files are written too.
     """
+    here, there = converted(top)
+    _train(there, tensorboard)
+    _evaluate_and_predict(here, there)
+    _export(there)
+    nothing_named_as_a_scheme(here)
+
+
+def converted(top: str) -> tuple[Path, Any]:
+    """Converts below `top`, as `everything` does at first; gives the folders on the disk and there."""
     here, there = Path.cwd(), path_of(top)
     assert isinstance(there, RemotePath)
     run_here("data_prep.synthetic", f"--output_dir={here / 'raw'}", *_SIZE)
     put_folder(here / "raw", there / "raw")
     _convert(here, there)
-    _train(there, tensorboard)
-    _evaluate_and_predict(here, there)
-    _export(there)
     nothing_named_as_a_scheme(here)
+    return here, there
 
 
 def _convert(here: Path, there: Any) -> None:
