@@ -3,9 +3,10 @@
     python -m tc3net.refine --flagfile=configs/demo.cfg --flagfile=configs/refine.cfg --dataset_dir=DATASET \\
         --first_run=RUN --run_dir=REFINED --rounds=2
 
-All flags of tc3net.train are those of each round; the detection flags also make the pseudo segments. REFINED/round1,
-REFINED/round2, ... are ordinary run folders, the last one is what to evaluate. The same command again resumes an
-interrupted refinement, and more --rounds continue a finished one. docs/refinement.md describes it.
+Without --first_run the first stage is trained too, as REFINED/round0. All flags of tc3net.train are those of each
+round; the detection flags also make the pseudo segments. REFINED/round1, REFINED/round2, ... are ordinary run folders,
+the last one is what to evaluate. The same command again resumes an interrupted refinement, and more --rounds continue a
+finished one. docs/refinement.md describes it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from absl import flags
 from tc3net import train
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError
 from tc3net.data.sampling import check_divisible
 from tc3net.refinement.choice import PseudoConfig
 from tc3net.refinement.rounds import Refinement, RoundsConfig, check_refinement, refine
@@ -45,8 +45,6 @@ def main(argv: Sequence[str]) -> None:
     del argv
     settings = train.read_settings()
     refinement = Refinement(from_flags(RoundsConfig), from_flags(CheckpointChoice), from_flags(PseudoConfig))
-    if not refinement.rounds.first_run:
-        raise UserError("--first_run is missing: the run folder of a trained model (python -m tc3net.train).")
     keep_freed_memory()
     videos = open_videos(settings, FLAGS.dataset_dir)
     check_refinement(settings, refinement, FLAGS.run_dir, FLAGS.dataset_dir, videos)

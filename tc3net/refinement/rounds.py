@@ -1,6 +1,7 @@
 """A refinement: each round trains a new network on what the stage before it found in the training videos.
 
-OUT/round1, OUT/round2, ... are run folders like any other; each holds the pseudo segments it learned from.
+OUT/round1, OUT/round2, ... are run folders like any other; each holds the pseudo segments it learned from. OUT/round0 is
+the first stage, where none was given.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ from tc3net.training.strategies import from_chief, is_chief
 class RoundsConfig:
     """What a refinement begins with, and how long it is."""
 
-    first_run: str = option("", "Run folder of the first stage; its training videos are those of this command.")
+    first_run: str = option(
+        "",
+        "Run folder of the first stage; its training videos are those of this command. None: it is trained here, with "
+        "these flags, as RUN_DIR/round0.",
+    )
     rounds: int = option(1, "How many networks are trained, each on what the one before it found.")
 
     def __post_init__(self) -> None:
@@ -62,7 +67,7 @@ class Refinement:
 
 
 def round_dir(run_dir: str | Path, number: int) -> Path:
-    """Run folder of a round, counted from 1."""
+    """Run folder of a round, counted from 1; 0: of a first stage that is trained here."""
     return Path(run_dir) / f"round{number}"
 
 
@@ -106,7 +111,8 @@ def check_refinement(
             f"{run_dir} is the folder of a run; expected one for the rounds ({round_dir(run_dir, 1)}, ...). Choose "
             "another --run_dir."
         )
-    _check_first_run(load_run(refinement.rounds.first_run), settings, refinement, dataset_dir, videos)
+    if refinement.rounds.first_run:
+        _check_first_run(load_run(refinement.rounds.first_run), settings, refinement, dataset_dir, videos)
 
 
 def _check_first_run(
@@ -219,7 +225,8 @@ def with_segments(settings: Settings, path: Path, config: PseudoConfig, videos: 
             "set, --holdout_fraction and --seed, or choose another --run_dir."
         )
     facts = {"uncertainty": config.pseudo_uncertainty, "sha256": checksum}
-    term = PseudoSegmentTerm(targets_of(found, config), config.pseudo_weight, config.pseudo_batches, facts)
+    targets = targets_of(found, config)
+    term = PseudoSegmentTerm(targets, config.pseudo_weight, config.pseudo_batches, facts, config.pseudo_tcams)
     return replace(settings, terms=(*settings.terms, term))
 
 
@@ -242,6 +249,13 @@ def refine(
         UserError: see `make_segments`, `with_segments`, `train_run`.
     """
     previous = refinement.rounds.first_run
+    if not previous:
+        previous = str(round_dir(place.run_dir, 0))
+        if is_chief(strategy):
+            print(f"First stage: {previous}", flush=True)
+        stopped_by = train_run(settings, videos, strategy, replace(place, run_dir=previous))
+        if stopped_by is not None:
+            return stopped_by
     for number in range(1, refinement.rounds.rounds + 1):
         folder = round_dir(place.run_dir, number)
         chief = is_chief(strategy)
