@@ -98,10 +98,10 @@ class MethodRuns:
         if method.first is None:
             train_run(run_dir, arguments, log)
             return run_dir
-        rule = self.choose(method.first).detection
-        written = [f"--{name}={value}" for name, value in asdict(rule).items()]
+        self.choose(method.first)
+        rule = contest.folder / "settings" / method.first.name / FLAGFILE  # what suits the first stage's T-CAM
         before = [f"--flagfile={method.first.flagfile}", *arguments]
-        train_run(run_dir, [*before, *written, f"--first_run={first_run}"], log, "tc3net.refine")
+        train_run(run_dir, [*before, f"--first_run={first_run}", f"--first_detection={rule}"], log, "tc3net.refine")
         return last_round(run_dir)
 
     def _held_out_run(self, method: Method, number: int) -> Path:

@@ -129,12 +129,18 @@ def test_without_a_first_stage_it_is_trained_as_round_0(dataset_dir: Path, tmp_p
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
     assert train(alone, dataset_dir, tmp_path / "alone") is None  # everything is there
+    # Segments of the first round may be found otherwise than those of the others.
+    strict = dataclasses.replace(SETTINGS.detection, min_segments=3)
+    other = dataclasses.replace(given, first_detection=strict)
+    assert [other.detection(number, SETTINGS) for number in (1, 2)] == [strict, SETTINGS.detection]
+    with pytest.raises(UserError, match="made with another detection than"):
+        train(other, dataset_dir, tmp_path / "given")
     assert last_round(tmp_path / "alone").name == "round1"
 
 
 def test_segments_are_those_of_present_classes_as_many_as_counted(dataset_dir: Path, tmp_path: Path) -> None:
     refinement, videos = first_run(tmp_path / "first", dataset_dir), open_videos(SETTINGS, str(dataset_dir))
-    make_segments(str(tmp_path / "first"), tmp_path / "found.json", SETTINGS, refinement, videos)
+    make_segments(str(tmp_path / "first"), tmp_path / "found.json", SETTINGS.detection, refinement, videos)
     annotated = read_annotated(videos.training)
     found, source, _ = load_segments(tmp_path / "found.json", videos.training.manifest.classes)
     assert annotated.labels[found.video, found.label].all() and source["detection"]["class_filter"] == "all"
@@ -164,7 +170,7 @@ def test_what_was_held_out_stays_held_out(dataset_dir: Path, tmp_path: Path) -> 
     refinement, videos = first_run(tmp_path / "first", dataset_dir, held), open_videos(held, str(dataset_dir))
     divided = videos.divided(held)
     assert divided.held_out is not None
-    make_segments(str(tmp_path / "first"), tmp_path / "found.json", held, refinement, divided)
+    make_segments(str(tmp_path / "first"), tmp_path / "found.json", held.detection, refinement, divided)
     found = load_segments(tmp_path / "found.json", videos.training.manifest.classes)[0]
     assert found.video_ids == read_annotated(divided.training).video_ids
     assert not {*found.video_ids} & {*read_annotated(divided.held_out).video_ids}
