@@ -31,7 +31,7 @@ from tc3net.results.folder import write_text
 from tc3net.runs.folder import CheckpointChoice
 from tc3net.runs.provenance import dataset_checksum
 from tc3net.terminal.command import run_main
-from tc3net.terminal.flagfiles import expanded
+from tc3net.terminal.flagfiles import config_of
 from tc3net.visualization import style
 
 FLAGS = flags.FLAGS
@@ -76,21 +76,6 @@ def common_flags() -> dict[str, str]:
     return {name: line for name, flag in given.items() if (line := flag.serialize())}
 
 
-def detection_of(path: str) -> DetectionConfig:
-    """Detection settings of a flagfile that holds nothing else.
-
-    Raises:
-        UserError: no such file, or other flags in it.
-    """
-    values = flags.FlagValues()
-    define_flags(DetectionConfig, values)
-    try:
-        values(["", *expanded([f"--flagfile={path}"])])
-    except flags.Error as error:
-        raise UserError(f"--detection={path}: {error}; expected detection flags alone.") from None
-    return from_flags(DetectionConfig, values)
-
-
 def contest_of_flags() -> Contest:
     """What is the same for all methods.
 
@@ -110,7 +95,7 @@ def contest_of_flags() -> Contest:
         alternatives=tuple(FLAGS.alternatives) or ("",),
         holdout_fraction=FLAGS.holdout_fraction or 0.25,
         trials=FLAGS.trials,
-        common_rule=detection_of(FLAGS.detection),
+        common_rule=config_of(DetectionConfig, FLAGS.detection, "detection"),
         choice=from_flags(CheckpointChoice),
     )
 

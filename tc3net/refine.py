@@ -3,9 +3,10 @@
     python -m tc3net.refine --flagfile=configs/demo.cfg --flagfile=configs/refine.cfg --dataset_dir=DATASET \\
         --first_run=RUN --run_dir=REFINED --rounds=2
 
-All flags of tc3net.train are those of each round; the detection flags also make the pseudo segments. REFINED/round1,
-REFINED/round2, ... are ordinary run folders, the last one is what to evaluate. The same command again resumes an
-interrupted refinement, and more --rounds continue a finished one. docs/refinement.md describes it.
+Without --first_run the first stage is trained too, as REFINED/round0. All flags of tc3net.train are those of each
+round; the detection flags also make the pseudo segments. REFINED/round1, REFINED/round2, ... are ordinary run folders,
+the last one is what to evaluate. The same command again resumes an interrupted refinement, and more --rounds continue a
+finished one. docs/refinement.md describes it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from absl import flags
 from tc3net import train
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
-from tc3net.common.errors import UserError
 from tc3net.data.sampling import check_divisible
+from tc3net.detection import DetectionConfig
 from tc3net.refinement.choice import PseudoConfig
 from tc3net.refinement.rounds import Refinement, RoundsConfig, check_refinement, refine
 from tc3net.runs.folder import CheckpointChoice
 from tc3net.terminal.command import run_main
+from tc3net.terminal.flagfiles import config_of
 from tc3net.training.host_memory import keep_freed_memory
 from tc3net.training.session import Place, open_videos
 from tc3net.training.strategies import make_strategy
@@ -44,9 +46,10 @@ def main(argv: Sequence[str]) -> None:
     """Checks everything, then trains round after round."""
     del argv
     settings = train.read_settings()
-    refinement = Refinement(from_flags(RoundsConfig), from_flags(CheckpointChoice), from_flags(PseudoConfig))
-    if not refinement.rounds.first_run:
-        raise UserError("--first_run is missing: the run folder of a trained model (python -m tc3net.train).")
+    rounds, first = from_flags(RoundsConfig), None
+    if rounds.first_detection:
+        first = config_of(DetectionConfig, rounds.first_detection, "first_detection")
+    refinement = Refinement(rounds, from_flags(CheckpointChoice), from_flags(PseudoConfig), first)
     keep_freed_memory()
     videos = open_videos(settings, FLAGS.dataset_dir)
     check_refinement(settings, refinement, FLAGS.run_dir, FLAGS.dataset_dir, videos)

@@ -98,10 +98,10 @@ class MethodRuns:
         if method.first is None:
             train_run(run_dir, arguments, log)
             return run_dir
-        rule = self.choose(method.first).detection
-        written = [f"--{name}={value}" for name, value in asdict(rule).items()]
+        self.choose(method.first)
+        rule = contest.folder / "settings" / method.first.name / FLAGFILE  # what suits the first stage's T-CAM
         before = [f"--flagfile={method.first.flagfile}", *arguments]
-        train_run(run_dir, [*before, *written, f"--first_run={first_run}"], log, "tc3net.refine")
+        train_run(run_dir, [*before, f"--first_run={first_run}", f"--first_detection={rule}"], log, "tc3net.refine")
         return last_round(run_dir)
 
     def _held_out_run(self, method: Method, number: int) -> Path:
@@ -156,7 +156,7 @@ class MethodRuns:
         contest = self.contest
         run = open_run(str(run_dir), contest.choice)
         scores = run.score(held_out_videos(contest.dataset_dir, run), keep_streams=True)
-        axes = open_axes((), scores.streams)
+        axes = open_axes((), scores.streams, attended=scores.attention is not None)
         objective = Objective([scores], contest.protocol, "both")
         starts = [objective(run.info.detection), objective(self._common_rule(scores))]
         start = max(starts, key=lambda trial: trial.value)

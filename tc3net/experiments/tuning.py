@@ -51,6 +51,11 @@ SPACE: dict[str, Alternatives] = {
         {"class_filter": "all", "max_classes": 0, "min_probability": 0.02},
         {"class_filter": "all", "max_classes": 0, "min_probability": 0.1},
     ),
+    "segments": (
+        {"segment_scores": "none", "score_track": "tcam"},
+        {"segment_scores": "sigmoid", "score_track": "thresholded"},
+        {"segment_scores": "softmax", "score_track": "thresholded"},
+    ),
     "smoothing": (
         {"smoothing": "none"},
         *({"smoothing": "gaussian", "smoothing_segments": sigma} for sigma in (0.5, 0.7, 1.0, 1.5, 2.0, 3.0)),
@@ -61,6 +66,7 @@ SPACE: dict[str, Alternatives] = {
         {"threshold": "midpoint"},
         {"threshold": "zero"},
         *({"threshold": "range", "threshold_levels": level} for level in ("0.3", "0.35", "0.4", "0.45")),
+        {"threshold": "range", "threshold_levels": "0.05," + _levels(0.1, 0.9, 0.1)},
         *(
             {"threshold": "range", "threshold_levels": _levels(first, last, step)}
             for first, last, step in (
@@ -96,7 +102,7 @@ SPACE: dict[str, Alternatives] = {
 }  # fmt: skip
 
 
-# One axis more, of scores that hold an attention.
+# In place of "segments", of scores that hold an attention.
 ATTENDED: Alternatives = tuple(
     {"track": track, "score_track": scored, "class_scores": classes}
     for track, scored, classes in (
@@ -117,6 +123,7 @@ def open_axes(fixed: Collection[str], streams: Sequence[str], attended: bool = F
     """
     space = {**SPACE, "streams": stream_alternatives(streams)} if len(streams) > 1 else {**SPACE}
     if attended:
+        del space["segments"]
         space["attention"] = ATTENDED
     return {
         name: alternatives

@@ -1,7 +1,8 @@
-"""Cross-entropy of the fused T-CAM with pseudo segments, as a second stage trains it (docs/refinement.md).
+"""Cross-entropy of T-CAMs with pseudo segments, as a second stage trains it (docs/refinement.md).
 
-L_seg = 1/N Σ_i Σ_j 1/s_i Σ_t w_i(t, j) H(y_i(t, j), σ(C^F_i(t, j))),  H(y, p) = -y ln p - (1 - y) ln(1 - p)
+L_seg = 1/N Σ_i Σ_j 1/s_i Σ_t w_i(t, j) H(y_i(t, j), σ(C_i(t, j))),  H(y, p) = -y ln p - (1 - y) ln(1 - p)
 
+of the fused T-CAM C^F alone, or summed over the streams' T-CAMs and C^F as Eq. 3 is;
 over the N videos of a batch that have targets, the classes j for which they have them (present ones), and the segments
 t; y and w come from what an earlier model detected in the same videos (`tc3net.refinement`). With w = 1 it is the term
 of self-training on pseudo labels (Zou et al. 2018, for videos e.g. Luo et al. 2020); w = exp(-u) is the weight that
@@ -17,7 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from tc3net.losses.term import LossInputs, LossTerm, Term
+from tc3net.data.streams import FUSED
+from tc3net.losses.term import LossInputs, LossTerm, Term, sum_of
 from tc3net.ops import ragged
 
 
@@ -47,7 +49,7 @@ def pseudo_segment_loss(
     """L_seg of the module's formula for one replica's videos.
 
     Args:
-        tcam: [N, (s), C] ragged, fused T-CAM.
+        tcam: [N, (s), C] ragged.
         video: [N] int64, position of each video among those of the targets.
         first_segment: [N] int64, which of the video's segments is its first row here; the others follow it.
         usable: [N] bool, which videos take part.
@@ -82,18 +84,20 @@ class PseudoSegmentTerm(LossTerm):
         batches: "full": only videos of full length, as the counting loss; "all": crops too, with their own part of the
             targets.
         facts: what the targets come from, kept in `run.json`: a run is resumed with the same alone.
+        tcams: "fused", or "all": the streams' too. Of a single stream both are the fused one.
     """
 
     targets: PseudoTargets
     weight: float
     batches: str
     facts: Mapping[str, Any]
+    tcams: str = "fused"
     name: ClassVar[str] = "pseudo_segments"
     seen_as: ClassVar[str] = "pseudo_videos"
 
     def as_dict(self) -> dict[str, Any]:
-        """Weight, batches and facts; not the targets themselves."""
-        return {"weight": self.weight, "batches": self.batches, **self.facts}
+        """Weight, batches, T-CAMs and facts; not the targets themselves."""
+        return {"weight": self.weight, "batches": self.batches, "tcams": self.tcams, **self.facts}
 
     @property
     def coefficient(self) -> float:
@@ -101,15 +105,21 @@ class PseudoSegmentTerm(LossTerm):
         return self.weight
 
     def compute(self, inputs: LossInputs) -> Term:
-        """`pseudo_segment_loss`; nothing for videos that training does not know (held-out ones)."""
+        """`pseudo_segment_loss` over the T-CAMs; nothing for videos that training does not know (held-out ones)."""
         batch, tcam = inputs.batch, inputs.outputs["tcam_fused"]
         if "video" not in batch:
             return Term(tf.zeros([], tcam.dtype), tf.zeros([], tcam.dtype))
         full = batch["full_length"]
-        return pseudo_segment_loss(
-            tcam=tcam,
-            video=batch["video"],
-            first_segment=batch["first_segment"],
-            usable=full if self.batches == "full" else tf.ones_like(full),
-            targets=self.targets,
+        names = inputs.tcams if self.tcams == "all" else (FUSED,)
+        return sum_of(
+            [
+                pseudo_segment_loss(
+                    tcam=inputs.outputs[f"tcam_{name}"],
+                    video=batch["video"],
+                    first_segment=batch["first_segment"],
+                    usable=full if self.batches == "full" else tf.ones_like(full),
+                    targets=self.targets,
+                )
+                for name in names
+            ]
         )

@@ -37,6 +37,12 @@ class PseudoConfig:
         "Which batches it acts on: full, those of full length, as the counting loss; all: cropped ones too.",
         choices=("full", "all"),
     )
+    pseudo_tcams: str = option(
+        "all",
+        "Which T-CAMs it is of: all, summed over each stream's and the fused one as the classification loss is; or the "
+        "fused one alone.",
+        choices=("fused", "all"),
+    )
     pseudo_share: float = option(0.5, "Smallest score of a pseudo segment without a count, relative to the best one's.")
     pseudo_max_tiou: float = option(
         0.0,

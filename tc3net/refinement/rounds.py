@@ -1,6 +1,7 @@
 """A refinement: each round trains a new network on what the stage before it found in the training videos.
 
 OUT/round1, OUT/round2, ... are run folders like any other; each holds the pseudo segments it learned from.
+OUT/round0 is the first stage, where none was given.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tc3net.common.errors import UserError
 from tc3net.common.names import counted
 from tc3net.data.schema import Manifest
 from tc3net.data.subset_names import find_subset, is_test_subset
+from tc3net.detection import DetectionConfig
 from tc3net.losses.pseudo_segments import PseudoSegmentTerm
 from tc3net.refinement.choice import ACTION, PseudoConfig, targets_of
 from tc3net.refinement.finding import find_segments, read_annotated
@@ -38,7 +40,16 @@ from tc3net.training.strategies import from_chief, is_chief
 class RoundsConfig:
     """What a refinement begins with, and how long it is."""
 
-    first_run: str = option("", "Run folder of the first stage; its training videos are those of this command.")
+    first_run: str = option(
+        "",
+        "Run folder of the first stage; its training videos are those of this command. None: it is trained here, with "
+        "these flags, as RUN_DIR/round0.",
+    )
+    first_detection: str = option(
+        "",
+        "Flagfile of the detection settings that find the segments of the first round; empty: those of this command, "
+        "which find those of the others.",
+    )
     rounds: int = option(1, "How many networks are trained, each on what the one before it found.")
 
     def __post_init__(self) -> None:
@@ -54,15 +65,22 @@ class Refinement:
         rounds: first stage and number of rounds.
         choice: which weights of each stage find the segments for the next one.
         pseudo: how they are chosen and weighted.
+        first_detection: settings that find the segments of the first round; None: those of the training. The
+            values of a first stage's T-CAM mean little, those of the rounds after it are trained to be probabilities.
     """
 
     rounds: RoundsConfig
     choice: CheckpointChoice = CheckpointChoice()
     pseudo: PseudoConfig = PseudoConfig()
+    first_detection: DetectionConfig | None = None
+
+    def detection(self, number: int, settings: Settings) -> DetectionConfig:
+        """What finds the segments of a round, counted from 1."""
+        return self.first_detection if number == 1 and self.first_detection is not None else settings.detection
 
 
 def round_dir(run_dir: str | Path, number: int) -> Path:
-    """Run folder of a round, counted from 1."""
+    """Run folder of a round, counted from 1; 0: of a first stage that is trained here."""
     return Path(run_dir) / f"round{number}"
 
 
@@ -106,7 +124,8 @@ def check_refinement(
             f"{run_dir} is the folder of a run; expected one for the rounds ({round_dir(run_dir, 1)}, ...). Choose "
             "another --run_dir."
         )
-    _check_first_run(load_run(refinement.rounds.first_run), settings, refinement, dataset_dir, videos)
+    if refinement.rounds.first_run:
+        _check_first_run(load_run(refinement.rounds.first_run), settings, refinement, dataset_dir, videos)
 
 
 def _check_first_run(
@@ -145,13 +164,15 @@ def weights_checksum(model: ThreeCNet) -> str:
     return digest.hexdigest()
 
 
-def make_segments(previous: str, path: Path, settings: Settings, refinement: Refinement, videos: Videos) -> None:
+def make_segments(
+    previous: str, path: Path, detection: DetectionConfig, refinement: Refinement, videos: Videos
+) -> None:
     """Writes the pseudo segments that a stage gives, or checks that those that are there are these.
 
     Args:
         previous: run folder of the stage.
         path: the file.
-        settings: whose detection settings make detections.
+        detection: what makes detections.
         refinement: what makes pseudo segments of them.
         videos: of the run.
 
@@ -162,7 +183,7 @@ def make_segments(previous: str, path: Path, settings: Settings, refinement: Ref
     source = {
         "checkpoint": Path(run.source).name,
         "weights": weights_checksum(run.model),
-        "detection": asdict(settings.detection),
+        "detection": asdict(detection),
         "choice": _choosing(refinement.pseudo),
     }
     if path.is_file():
@@ -175,9 +196,9 @@ def make_segments(previous: str, path: Path, settings: Settings, refinement: Ref
             )
         return
     split = videos.training
-    scores = run.score(split, keep_streams=settings.detection.needs_streams)
+    scores = run.score(split, keep_streams=detection.needs_streams)
     annotated = read_annotated(split)
-    found_segments = find_segments(scores, annotated, settings.detection, refinement.pseudo)
+    found_segments = find_segments(scores, annotated, detection, refinement.pseudo)
     save_segments(path, found_segments, manifest.classes, source)
     actions = int((found_segments.state == ACTION).sum())
     pairs = len({*zip(found_segments.video.tolist(), found_segments.label.tolist())})
@@ -219,7 +240,8 @@ def with_segments(settings: Settings, path: Path, config: PseudoConfig, videos: 
             "set, --holdout_fraction and --seed, or choose another --run_dir."
         )
     facts = {"uncertainty": config.pseudo_uncertainty, "sha256": checksum}
-    term = PseudoSegmentTerm(targets_of(found, config), config.pseudo_weight, config.pseudo_batches, facts)
+    targets = targets_of(found, config)
+    term = PseudoSegmentTerm(targets, config.pseudo_weight, config.pseudo_batches, facts, config.pseudo_tcams)
     return replace(settings, terms=(*settings.terms, term))
 
 
@@ -242,12 +264,20 @@ def refine(
         UserError: see `make_segments`, `with_segments`, `train_run`.
     """
     previous = refinement.rounds.first_run
+    if not previous:
+        previous = str(round_dir(place.run_dir, 0))
+        if is_chief(strategy):
+            print(f"First stage: {previous}", flush=True)
+        stopped_by = train_run(settings, videos, strategy, replace(place, run_dir=previous))
+        if stopped_by is not None:
+            return stopped_by
     for number in range(1, refinement.rounds.rounds + 1):
         folder = round_dir(place.run_dir, number)
         chief = is_chief(strategy)
         if chief:
             print(f"Round {number} of {refinement.rounds.rounds}: {folder}, after {previous}", flush=True)
-            make_segments(previous, folder / PSEUDO_SEGMENTS, settings, refinement, videos)
+            detection = refinement.detection(number, settings)
+            make_segments(previous, folder / PSEUDO_SEGMENTS, detection, refinement, videos)
         from_chief(strategy, 0)  # the others read the file that the chief has written
         learning = with_segments(settings, folder / PSEUDO_SEGMENTS, refinement.pseudo, videos)
         stopped_by = train_run(learning, videos, strategy, replace(place, run_dir=str(folder)))

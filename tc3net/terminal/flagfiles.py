@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from tc3net.common.errors import UsageError
+from absl import flags
+
+from tc3net.common.config import define_flags, from_flags
+from tc3net.common.errors import UsageError, UserError
 from tc3net.common.names import nearest
 
+Config = TypeVar("Config")
 FLAG = "flagfile"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -81,6 +86,26 @@ def expanded(arguments: Sequence[str], named_in: Path | None = None, within: tup
             raise UsageError(f"{path}: names itself, over {named_in}; expected flagfiles that end. Correct one.")
         found += expanded(list(_lines(path)), path, (*within, path.resolve()))
     return found
+
+
+def config_of(kind: type[Config], path: str, flag: str) -> Config:
+    """Choices of one kind, from a flagfile that holds nothing else.
+
+    Args:
+        kind: a dataclass of `option`s.
+        path: as `find_flagfile` takes it.
+        flag: that named the file, for messages.
+
+    Raises:
+        UserError: no such file, or other flags in it.
+    """
+    values = flags.FlagValues()
+    define_flags(kind, values)
+    try:
+        values(["", *expanded([f"--{FLAG}={path}"])])
+    except flags.Error as error:
+        raise UserError(f"--{flag}={path}: {error}; expected flags of {kind.__name__} alone.") from None
+    return from_flags(kind, values)
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -38,4 +38,4 @@ def test_a_refined_run_is_a_run_like_any_other(work: Path, tmp_path: Path) -> No
     output = command("tc3net.refine", *flags, f"--run_dir={alone}", expect_failure=True)
     assert "is the folder of a run; expected one for the rounds" in output
     output = command("tc3net.refine", *FLAGS, data, expect_failure=True)
-    assert "error: --run_dir is missing" in output or "error: --first_run is missing" in output
+    assert "error: --run_dir is missing" in output

@@ -211,7 +211,8 @@ train.register_flags()
 values = {}
 for name in ["", *sys.argv[1:]]:
     copied = copy.deepcopy(flags.FLAGS)
-    more = (PseudoConfig, RoundsConfig) if name == "refine.cfg" else ()  # of the command tc3net.refine
+    refines = name in ("refine.cfg", "thumos14_best.cfg")
+    more = (PseudoConfig, RoundsConfig) if refines else ()  # of the command tc3net.refine
     for config in more:
         define_flags(config, copied)
     copied(["train", *([f"--flagfile=configs/{name}"] if name else [])])
@@ -373,13 +374,22 @@ def test_the_refining_flagfile_says_every_choice_of_pseudo_segments_as_it_is_by_
 ) -> None:
     lines = (ROOT / "configs" / "refine.cfg").read_text().splitlines()
     given = {line.lstrip("-").split("=")[0] for line in lines if line.startswith("--")}
-    assert given == {"flagfile", "beta", "rounds", *(field.name for field in dataclasses.fields(PseudoConfig))}
+    pseudo = {field.name for field in dataclasses.fields(PseudoConfig)}
+    probabilities = {
+        "segment_scores", "score_track", "score_scale", "threshold", "threshold_levels", "min_segments",
+        "min_probability", "max_classes",
+    }  # fmt: skip
+    assert given == {"flagfile", "beta", "rounds", "first_detection", *pseudo, *probabilities}
     found, plus = flagfiles["refine.cfg"], flagfiles["thumos14_plus.cfg"]
     assert (
         PseudoConfig(**{field.name: found[field.name] for field in dataclasses.fields(PseudoConfig)}) == PseudoConfig()
     )
     assert found["beta"] == 0
-    assert all(found[field.name] == plus[field.name] for field in dataclasses.fields(DetectionConfig))
+    changed = {field.name for field in dataclasses.fields(DetectionConfig) if found[field.name] != plus[field.name]}
+    assert changed == probabilities
+    best = flagfiles["thumos14_best.cfg"]
+    first = flagfiles["thumos14.cfg"]
+    assert {name for name in best if best[name] not in (found[name], first[name])} == set()
 
 
 @pytest.mark.parametrize("name", CONVERSION_FLAGFILES)
@@ -402,6 +412,7 @@ def test_a_flagfile_begins_with_the_command_that_uses_it(name: str) -> None:
     commands = {
         "thumos14_plus.cfg": "tc3net.evaluate",
         "ablation.cfg": "tc3net.ablate",
+        "thumos14_best.cfg": "tc3net.refine",
         "refine.cfg": "tc3net.refine --flagfile=configs/thumos14.cfg",  # it changes the choices of another one
     }
     if name != "paper.cfg":  # which is only used by others

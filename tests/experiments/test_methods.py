@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tc3net.common.errors import UserError
-from tc3net.compare_methods import detection_of
 from tc3net.data.sampling import InputConfig
 from tc3net.data.split import open_split
 from tc3net.detection import DetectionConfig
@@ -23,6 +22,7 @@ from tc3net.runs.checkpoints import CheckpointFolder
 from tc3net.runs.description import RunInfo, TrainingChoices
 from tc3net.runs.folder import save_run
 from tc3net.runs.provenance import dataset_checksum
+from tc3net.terminal.flagfiles import config_of
 
 
 def test_every_method_that_comes_along_has_a_name_and_is_found() -> None:
@@ -155,7 +155,9 @@ def test_a_second_stage_starts_from_the_first_ones_runs_and_detections(
     assert [call[1] for call in refined] == ["cls+refine-stage-0" if first.alternative.endswith("3") else
                                              "cls+refine-stage-1", "cls+refine-stage-seed0"]  # fmt: skip
     assert f"--first_run={runs.run_dir(method.first, 0)}" in refined[1]
-    assert f"--threshold_levels={first.detection.threshold_levels}" in refined[1]
+    found = tmp_path / "out" / "settings" / "cls" / "detection.cfg"
+    assert f"--first_detection={found}" in refined[1]
+    assert config_of(DetectionConfig, str(found), "first_detection") == first.detection
     assert [flag for flag in refined[0] if flag.startswith("--flagfile=")] == [
         f"--flagfile={METHODS / 'cls.cfg'}", f"--flagfile={tmp_path / 'stage.cfg'}"
     ]  # fmt: skip
@@ -193,7 +195,10 @@ def test_the_common_rule_is_found_by_name_and_holds_detection_flags_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert detection_of("thumos14_plus.cfg") == detection_of("configs/thumos14_plus.cfg") != DetectionConfig()
+    by_name, by_path = (
+        config_of(DetectionConfig, name, "detection") for name in ("thumos14_plus.cfg", "configs/thumos14_plus.cfg")
+    )
+    assert by_name == by_path != DetectionConfig()
     (tmp_path / "more.cfg").write_text("--nms=hard\n--alpha=0\n")
-    with pytest.raises(UserError, match=r"--detection=more\.cfg: .*alpha.*; expected detection flags alone"):
-        detection_of("more.cfg")
+    with pytest.raises(UserError, match=r"--detection=more\.cfg: .*alpha.*; expected flags of DetectionConfig alone"):
+        config_of(DetectionConfig, "more.cfg", "detection")

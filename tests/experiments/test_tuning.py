@@ -46,12 +46,13 @@ def test_fixed_settings_and_missing_streams_close_their_axes() -> None:
     assert set(SPACE) - set(open_axes(("nms_sigma", "max_classes"), ())) == {"streams", "classes", "nms"}
 
 
-def test_an_attention_that_the_scores_hold_is_one_more_axis() -> None:
-    assert set(open_axes((), RGB_FLOW, attended=True)) - set(SPACE) == {"attention"}
+def test_an_attention_that_the_scores_hold_is_an_axis_in_place_of_the_segments_scores() -> None:
+    assert set(open_axes((), RGB_FLOW, attended=True)) ^ set(SPACE) == {"attention", "segments"}
     assert "attention" not in open_axes(("track",), RGB_FLOW, attended=True)
     assert replace(PAPER, **ATTENDED[0]) == PAPER
     assert len({replace(PAPER, **choice) for choice in ATTENDED}) == len(ATTENDED)
-    assert not set().union(*ATTENDED) & {name for choices in SPACE.values() for choice in choices for name in choice}
+    others = open_axes(("track",), RGB_FLOW, attended=True)
+    assert not set().union(*ATTENDED) & {name for choices in others.values() for choice in choices for name in choice}
 
 
 def trial(value: float, without: list[float], config: DetectionConfig = PAPER) -> Trial:

@@ -120,11 +120,32 @@ def term(batches: str = "full", weight: float = 3.0, targets: PseudoTargets | No
 
 
 def test_what_run_json_keeps_and_what_training_does_not_know() -> None:
-    assert term().as_dict() == {"weight": 3.0, "batches": "full", "sha256": "abc"}
+    assert term().as_dict() == {"weight": 3.0, "batches": "full", "tcams": "fused", "sha256": "abc"}
     assert make_objective(LossConfig(beta=0.0), (term(),)).seen_as == {"pseudo_segments": "pseudo_videos"}
     tcam = tf.RaggedTensor.from_row_lengths(tf.zeros([2, CLASSES]), [2])
     inputs = LossInputs({"full_length": tf.constant([True])}, {"tcam_fused": tcam}, {}, tf.constant(0, tf.int64))
     assert [float(value) for value in term().compute(inputs)] == [0, 0, 1]  # a held-out video
+
+
+def test_of_all_tcams_it_is_their_sum_and_one_stream_does_not_count_twice() -> None:
+    lengths, videos = (5, 8), tf.constant([0, 2], tf.int64)
+    rows = {name: random_rows(lengths, seed) for seed, name in enumerate(("rgb", "flow", "fused"))}
+    outputs = {
+        f"tcam_{name}": tf.RaggedTensor.from_row_lengths(np.concatenate(of).astype(np.float32), lengths)
+        for name, of in rows.items()
+    }
+    batch = {"video": videos, "first_segment": tf.zeros([2], tf.int64), "full_length": tf.constant([True, True])}
+    alone = {name: by_loops(of, [0, 2], [0, 0], make_targets()) for name, of in rows.items()}
+    for choice, streams, expected in (
+        ("fused", ("rgb", "flow"), alone["fused"]),
+        ("all", ("rgb", "flow"), sum(alone.values())),
+        ("all", ("rgb",), alone["fused"]),
+    ):
+        shown = {f"tcam_{name}": outputs[f"tcam_{name}"] for name in (*streams, "fused")}
+        features = {f"features_{name}": outputs["tcam_fused"] for name in streams}
+        inputs = LossInputs(batch, {**shown, **features}, {}, tf.constant(0, tf.int64))
+        found = dataclasses.replace(term(), tcams=choice).compute(inputs)
+        assert float(found.total) == pytest.approx(expected, rel=1e-5) and float(found.weight) == 2
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +169,8 @@ def test_batches_say_where_their_crops_begin(dataset_dir: Any) -> None:
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_any_number_of_replicas_gives_the_same(dataset_dir: Any, truth: PseudoTargets, replicas: int) -> None:
     split, inputs = open_split(dataset_dir, "validation"), InputConfig(batch_size=4, crop_segments=3, seed=3)
-    pseudo = term("all", targets=PseudoTargets(truth.first[: split.num_videos], truth.target, truth.weight))
+    targets = PseudoTargets(truth.first[: split.num_videos], truth.target, truth.weight)
+    pseudo = dataclasses.replace(term("all", targets=targets), tcams="all")
     found = []
     for count in (1, replicas):
         strategy = strategy_of(count)

@@ -20,7 +20,15 @@ from tc3net.model import ModelConfig
 from tc3net.refinement.choice import PseudoConfig
 from tc3net.refinement.finding import find_segments, read_annotated
 from tc3net.refinement.pseudo_file import load_segments
-from tc3net.refinement.rounds import Refinement, RoundsConfig, check_refinement, make_segments, refine, with_segments
+from tc3net.refinement.rounds import (
+    Refinement,
+    RoundsConfig,
+    check_refinement,
+    last_round,
+    make_segments,
+    refine,
+    with_segments,
+)
 from tc3net.runs.checkpoints import CheckpointFolder
 from tc3net.runs.folder import PSEUDO_SEGMENTS, load_model, load_run, save_run
 from tc3net.runs.scoring import open_run
@@ -110,9 +118,29 @@ def test_an_interrupted_refinement_goes_on_to_the_bit(dataset_dir: Path, tmp_pat
         train(another, dataset_dir, parts)
 
 
+def test_without_a_first_stage_it_is_trained_as_round_0(dataset_dir: Path, tmp_path: Path) -> None:
+    alone = Refinement(RoundsConfig(rounds=1), pseudo=PSEUDO)
+    assert train(alone, dataset_dir, tmp_path / "alone") is None
+    assert {path.name for path in (tmp_path / "alone").iterdir()} == {"round0", "round1"}
+    assert "pseudo_segments" not in load_run(tmp_path / "alone" / "round0").training.terms
+    given = dataclasses.replace(alone, rounds=RoundsConfig(str(tmp_path / "alone" / "round0"), 1))
+    assert train(given, dataset_dir, tmp_path / "given") is None
+    expected, found = weights(tmp_path / "given" / "round1"), weights(tmp_path / "alone" / "round1")
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert train(alone, dataset_dir, tmp_path / "alone") is None  # everything is there
+    # Segments of the first round may be found otherwise than those of the others.
+    strict = dataclasses.replace(SETTINGS.detection, min_segments=3)
+    other = dataclasses.replace(given, first_detection=strict)
+    assert [other.detection(number, SETTINGS) for number in (1, 2)] == [strict, SETTINGS.detection]
+    with pytest.raises(UserError, match="made with another detection than"):
+        train(other, dataset_dir, tmp_path / "given")
+    assert last_round(tmp_path / "alone").name == "round1"
+
+
 def test_segments_are_those_of_present_classes_as_many_as_counted(dataset_dir: Path, tmp_path: Path) -> None:
     refinement, videos = first_run(tmp_path / "first", dataset_dir), open_videos(SETTINGS, str(dataset_dir))
-    make_segments(str(tmp_path / "first"), tmp_path / "found.json", SETTINGS, refinement, videos)
+    make_segments(str(tmp_path / "first"), tmp_path / "found.json", SETTINGS.detection, refinement, videos)
     annotated = read_annotated(videos.training)
     found, source, _ = load_segments(tmp_path / "found.json", videos.training.manifest.classes)
     assert annotated.labels[found.video, found.label].all() and source["detection"]["class_filter"] == "all"
@@ -142,7 +170,7 @@ def test_what_was_held_out_stays_held_out(dataset_dir: Path, tmp_path: Path) -> 
     refinement, videos = first_run(tmp_path / "first", dataset_dir, held), open_videos(held, str(dataset_dir))
     divided = videos.divided(held)
     assert divided.held_out is not None
-    make_segments(str(tmp_path / "first"), tmp_path / "found.json", held, refinement, divided)
+    make_segments(str(tmp_path / "first"), tmp_path / "found.json", held.detection, refinement, divided)
     found = load_segments(tmp_path / "found.json", videos.training.manifest.classes)[0]
     assert found.video_ids == read_annotated(divided.training).video_ids
     assert not {*found.video_ids} & {*read_annotated(divided.held_out).video_ids}
