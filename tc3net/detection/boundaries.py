@@ -1,7 +1,7 @@
 """Proposals whose boundaries the network regresses (`--proposals=boundaries`, AutoLoc), in place of runs of segments.
 
-Each segment above the lowest threshold proposes the interval of its M that stands out most from what is around it, by the
-outer-inner contrast (`tc3net.ops.outer_inner`) on the class's track, scaled to [0, 1] in the video.
+Each segment above the lowest threshold proposes the interval of its M that stands out most from what is around it, by
+the outer-inner contrast (`tc3net.ops.outer_inner`) on the class's track, scaled to [0, 1] in the video.
 """
 
 from __future__ import annotations

@@ -73,9 +73,8 @@ class DetectionConfig:
     upsampling: int = option(1, "Cells per segment that the T-CAM is linearly interpolated to before thresholding.")
     proposals: str = option(
         "runs",
-        "What is detected: runs, maximal ones of segments above a threshold (Sec. 3.5); or boundaries, of the intervals "
-        "that --boundary_head regresses from each of these segments the one of the lowest outer-inner contrast "
-        "(AutoLoc).",
+        "What is detected: runs, maximal ones of segments above a threshold (Sec. 3.5); or boundaries, of the "
+        "intervals that --boundary_head regresses from each of these segments the one that stands out most (AutoLoc).",
         choices=("runs", "boundaries"),
     )
     threshold: str = option(

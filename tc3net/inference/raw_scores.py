@@ -19,7 +19,10 @@ from tc3net.data.streams import FUSED, RGB_FLOW
 from tc3net.intervals.columns import GroundTruth
 
 _FORMAT = 5
-_WITHOUT_BOUNDARIES, _WITHOUT_BOTH = 4, 3  # without boundaries, and attention, a file is as it was before there were any
+_WITHOUT_BOUNDARIES, _WITHOUT_BOTH = (
+    4,
+    3,
+)  # without boundaries, and attention, a file is as it was before there were any
 _TCAM = "tcam."  # before the stream's name
 _READABLE_FORMATS = (1, 2, 3, 4, 5)  # 1 knew neither the subset nor the streams' T-CAMs; 1 and 2 had rgb and flow
 
@@ -86,7 +89,7 @@ class RawScores:
 
     def outputs(self, first: int, last: int) -> dict[str, Any]:
         """What detection may read of the videos first .. last - 1, by the model's names: `ragged_tcams`,
-        `attention_fused` [n, (s), 1] and `boundaries` [n, (s), A, 2] where there are any, and `pooled` [n, M + 1, C]."""
+        `attention_fused` [n, (s), 1] and `boundaries` [n, (s), A, 2] where there are any, `pooled` [n, M + 1, C]."""
         outputs: dict[str, Any] = {**self.ragged_tcams(first, last), "pooled": tf.constant(self.pooled[first:last])}
         like, rows = outputs[f"tcam_{FUSED}"], slice(self.row_splits[first], self.row_splits[last])
         if self.attention is not None:

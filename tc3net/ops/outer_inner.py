@@ -1,7 +1,7 @@
 """Outer-inner contrast (OIC, Shou et al. 2018, AutoLoc) of intervals with real boundaries, on heat maps of classes.
 
-A heat map h has a value in [0, 1] for each segment t of a video, which covers [t, t + 1), and is 0 beyond the video. Of an
-interval [x1, x2] with b = max((x2 - x1) / 4, 1) it is
+A heat map h has a value in [0, 1] for each segment t of a video, which covers [t, t + 1), and is 0 beyond the video. Of
+an interval [x1, x2] with b = max((x2 - x1) / 4, 1) it is
 
     OIC = ½ (mean of h over [x1 - b, x1] and [x2, x2 + b] - mean of h over [x1, x2] + 1)
 
@@ -61,7 +61,8 @@ def contrast_of(heat: tf.RaggedTensor, track: tf.Tensor, start: tf.Tensor, end: 
     sums = integral_of(heat)
     shape = tf.concat([tf.shape(track), tf.ones([tf.rank(start) - 1], tf.int32)], axis=0)
     first, segments = (
-        tf.reshape(tf.cast(tf.gather(column, track), tf.int64), shape) for column in (heat.row_starts(), heat.row_lengths())
+        tf.reshape(tf.cast(tf.gather(column, track), tf.int64), shape)
+        for column in (heat.row_starts(), heat.row_lengths())
     )
     origin = tf.gather(sums, first)
 

@@ -1,4 +1,4 @@
-"""Detection with regressed boundaries: closed forms, the oracle under every choice that acts, and what must not matter."""
+"""Detection with regressed boundaries: closed forms, the oracle under every choice that acts, what must not matter."""
 
 from __future__ import annotations
 

@@ -23,14 +23,14 @@ ANCHORS = (1.0, 2.0, 5.0, 12.0)
 
 
 def random_batch(seed: int, lengths: list[int]) -> dict[str, Any]:
-    """T-CAMs that rise and fall, labels, and boundaries about each segment."""
+    """T-CAMs that rise and fall, labels, and boundaries about each segment; none at an end, where F has a kink."""
     batch, rng = random_videos(seed, lengths), np.random.default_rng(seed)
     batch["tcams"] = [np.cumsum(tcam, axis=0) for tcam in batch["tcams"]]
     bounds = []
     for s in lengths:
         center = np.clip(np.arange(s)[:, None] + 0.5 + ANCHORS * rng.uniform(-0.5, 0.5, (s, len(ANCHORS))), 0, s)
         half = ANCHORS * rng.uniform(0.3, 0.8, (s, len(ANCHORS)))
-        spans = np.stack([np.maximum(center - half, 0), np.minimum(center + half, s)], axis=2)
+        spans = np.stack([np.maximum(center - half, 0.01), np.minimum(center + half, s - 0.01)], axis=2)
         bounds.append(spans.astype(np.float32).astype(float))
     batch["tcams"] = [tcam.astype(np.float32).astype(float) for tcam in batch["tcams"]]
     return {**batch, "bounds": bounds}

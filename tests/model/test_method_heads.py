@@ -269,7 +269,9 @@ def test_boundaries_are_learned_and_move_nothing_else() -> None:
         np.testing.assert_array_equal(found[1][name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("anchors", ["", "1,1", "2,1", "0.5,1", "a", "1,inf", "1,nan", ",".join(map(str, range(1, 18)))])
+@pytest.mark.parametrize(
+    "anchors", ["", "1,1", "2,1", "0.5,1", "a", "1,inf", "1,nan", ",".join(map(str, range(1, 18)))]
+)
 def test_anchors_that_are_no_widths_are_refused(anchors: str) -> None:
     with pytest.raises(UserError, match=f"--boundary_anchors={anchors}; expected up to 16 increasing widths"):
         Boundaries(True, anchors)

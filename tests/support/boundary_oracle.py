@@ -1,6 +1,6 @@
 """AutoLoc's head, contrast, loss and proposals in float64 NumPy, one video, segment and interval at a time.
 
-Independent of tc3net: no shared code, no cumulative sums; integrals are sums of what an interval covers of each segment.
+Independent of tc3net: no shared code, no cumulative sums; integrals add up what an interval covers of each segment.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ def detections(tcam: Array, bounds: Array, config: Any, divisor: int = 8) -> lis
         spans = {}
         for t in range(len(track)):
             if warm[t] >= 0:
-                values = [contrast(heat, *span) if span[1] - span[0] >= config.min_segments else 1.0 for span in bounds[t]]
+                values = [
+                    contrast(heat, *span) if span[1] - span[0] >= config.min_segments else 1.0 for span in bounds[t]
+                ]
                 if min(values) < 0.7:
                     spans[tuple(bounds[t, int(np.argmin(values))].tolist())] = min(values)
         ordered = sorted(spans, key=lambda span: (span[0], -span[1]))

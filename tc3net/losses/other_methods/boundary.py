@@ -1,8 +1,8 @@
 """Outer-inner contrast of regressed boundaries (Shou et al. 2018, AutoLoc): actions stand out from what is around them.
 
-The heat map h of a class that is present in a video is its fused T-CAM, scaled to [0, 1] in the video and held fixed. Of
-each segment with h > 0.1 the anchor with the lowest OIC (`tc3net.ops.outer_inner`) proposes its boundaries, if that is
-below 0.7; non-maximum suppression by tIoU 0.4 thins the proposals of a class out, the lowest OIC first. Then
+The heat map h of a class that is present in a video is its fused T-CAM, scaled to [0, 1] in the video and held fixed.
+Of each segment with h > 0.1 the anchor with the lowest OIC (`tc3net.ops.outer_inner`) proposes its boundaries, if that
+is below 0.7; non-maximum suppression by tIoU 0.4 thins the proposals of a class out, the lowest OIC first. Then
 
     L = mean over the videos with a proposal of the mean OIC of the proposals that are left
 
@@ -58,7 +58,9 @@ def choose_boundaries(heat: tf.RaggedTensor, rows: tf.Tensor, boundaries: tf.Ten
     span = tf.gather_nd(boundaries, tf.stack([row, anchor], axis=1))  # [n, 2]
     # Boxes that are intervals in one direction; in the other each pair has a place of its own, and none overlaps.
     place = tf.cast(track, tf.float32)
-    boxes = tf.stop_gradient(tf.stack([place, tf.cast(span[:, 0], tf.float32), place + 1.0, tf.cast(span[:, 1], tf.float32)], axis=1))
+    boxes = tf.stop_gradient(
+        tf.stack([place, tf.cast(span[:, 0], tf.float32), place + 1.0, tf.cast(span[:, 1], tf.float32)], axis=1)
+    )
     kept = tf.image.non_max_suppression(boxes, tf.cast(-best, tf.float32), tf.size(best), iou_threshold=NMS_TIOU)
     return Chosen(*(tf.gather(column, kept) for column in (track, row, anchor)))
 
@@ -83,9 +85,7 @@ def boundary_loss(*, tcam: tf.RaggedTensor, boundaries: tf.RaggedTensor, labels:
     video, count = tf.gather(pairs[:, 0], chosen.track), tf.shape(labels, out_type=tf.int64)[0]
     total = tf.math.unsorted_segment_sum(oic, video, count)  # [N]
     number = tf.math.unsorted_segment_sum(tf.ones_like(oic), video, count)
-    return Term(
-        tf.reduce_sum(tf.math.divide_no_nan(total, number)), tf.reduce_sum(tf.cast(number > 0, total.dtype))
-    )
+    return Term(tf.reduce_sum(tf.math.divide_no_nan(total, number)), tf.reduce_sum(tf.cast(number > 0, total.dtype)))
 
 
 @add_term

@@ -22,8 +22,8 @@ class BoundaryLayer(keras.layers.Layer):
 
         c = t + ½ + a · tanh(d_c)        w = a · exp(tanh(d_w))        x1, x2 = c ∓ w/2
 
-    with the centre c and then x1 and x2 cut off at the ends of the video; d_c and d_w are the last layer's outputs. AutoLoc
-    has d in place of tanh(d), which near 0 is the same; here no d makes a width that is 0 or infinite.
+    with the center c and then x1 and x2 cut off at the ends of the video; d_c and d_w are the last layer's outputs.
+    AutoLoc has d in place of tanh(d), which near 0 is the same; here no d makes a width that is 0 or infinite.
 
     Args:
         shape: the network's.
