@@ -24,7 +24,7 @@ from absl import flags
 from tc3net.common import config as config_module
 from tc3net.common.config import define_flags, from_flags
 from tc3net.common.errors import UsageError, UserError
-from tc3net.detection import DetectionConfig, check_attention, check_boundaries
+from tc3net.detection import DetectionConfig
 from tc3net.runs.description import RunInfo
 from tc3net.runs.folder import CheckpointChoice
 from tc3net.runs.provenance import versions
@@ -125,10 +125,9 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--model_name={FLAGS.model_name!r}; expected a plain folder name.")
     opened = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
     run = opened.info
-    config, heads = from_flags(DetectionConfig, base=run.detection), run.make_heads()
+    config = from_flags(DetectionConfig, base=run.detection)
     check_formats(FLAGS.formats, detection=config)
-    check_attention(any(head.attends for head in heads), config)
-    check_boundaries(any(head.bounds for head in heads), config)
+    opened.check_detection(config)
     check_formats(FLAGS.formats, opened.model)
     service = Service(
         opened.model, run.classes, run.time_base, config, run.training.loss.top_k_divisor, FLAGS.max_detections,

@@ -6,8 +6,8 @@ product with the T-CAM, or pool video-level scores by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -88,6 +88,34 @@ def check_boundaries(there: bool, config: DetectionConfig) -> None:
             "--boundary_head and --boundary_weight, or detect with --proposals=runs; raw scores written before they "
             "were kept have to be written again (python -m tc3net.evaluate --run_dir=... --dataset_dir=...)."
         )
+
+
+class Part(Protocol):
+    """What is asked of a head (`tc3net.model.heads.Head`)."""
+
+    @property
+    def active(self) -> bool:
+        """Whether the network has it."""
+
+    @property
+    def attends(self) -> bool:
+        """Whether it gives an attention."""
+
+    @property
+    def bounds(self) -> bool:
+        """Whether it gives boundaries."""
+
+
+def check_network(heads: Iterable[Part], config: DetectionConfig) -> None:
+    """Raises UserError if detection reads what no head of the network computes.
+
+    Args:
+        heads: of the network, active or not.
+        config: every choice.
+    """
+    there = [head for head in heads if head.active]
+    check_attention(any(head.attends for head in there), config)
+    check_boundaries(any(head.bounds for head in there), config)
 
 
 def evidence_of(

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 from tc3net.common.errors import UserError
 from tc3net.data.streams import Streams
-from tc3net.detection import DetectionConfig, check_boundaries, detect, detect_in, evidence_of
+from tc3net.detection import DetectionConfig, check_boundaries, check_network, detect, detect_in, evidence_of
 from tc3net.detection.proposals import Proposals
 from tc3net.detection.suppression import hard_nms, soft_nms
-from tc3net.model import Boundaries, ThreeCNet
+from tc3net.model import Attention, Boundaries, ThreeCNet
+from tc3net.runs.folder import CheckpointChoice
+from tc3net.runs.scoring import OpenedRun
 from tests.support import boundary_oracle, detection_oracle
+from tests.support.export_cases import RUN
 from tests.support.tcams import column, ragged
 
 BOUNDED = DetectionConfig(
@@ -168,3 +171,18 @@ def test_boundaries_that_are_not_there_are_asked_for() -> None:
         detect(outputs["tcam_fused"], BOUNDED)
     check_boundaries(True, BOUNDED)
     check_boundaries(False, DetectionConfig())
+
+
+def test_a_network_without_the_head_is_refused_before_its_weights_are_read() -> None:
+    heads = {"without": (), "off": (Boundaries(),), "attends": (Attention("conv"),)}
+    for there in heads.values():
+        with pytest.raises(UserError, match=r"there are none\. Train with --boundary_head"):
+            check_network(there, BOUNDED)
+    check_network((Boundaries(True),), BOUNDED)
+    check_network((Attention("conv"),), DetectionConfig(track="attention"))
+    with pytest.raises(UserError, match=r"there is none\. Train with --attention_head"):
+        check_network((Boundaries(True),), DetectionConfig(track="attention"))
+    opened = OpenedRun("/no/such/run", RUN, CheckpointChoice())
+    with pytest.raises(UserError, match="there are none"):
+        opened.check_detection(BOUNDED)
+    opened.check_detection(DetectionConfig())
