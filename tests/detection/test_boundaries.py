@@ -90,7 +90,7 @@ def test_nothing_is_found_where_nothing_stands_out() -> None:
         assert found_in([empty, empty], dataclasses.replace(BOUNDED, nms=nms, smoothing="gaussian")) == []
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 40), min_size=1, max_size=3), CONFIGS)
 def test_detections_are_the_oracles_under_every_choice(seed: int, lengths: list[int], config: DetectionConfig) -> None:
     videos = network_outputs(seed, lengths)
@@ -122,7 +122,7 @@ def test_scores_may_be_of_another_track_than_the_thresholds() -> None:
     assert columns["score"].numpy().tolist() == [pytest.approx(1 - 0.5 * 0.25)]  # half of the border at 0.5
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(st.integers(0, 10_000), st.sampled_from(["hard", "soft"]), st.sampled_from([0.0, 0.2, 0.5]))
 def test_intervals_that_overlap_in_part_are_suppressed_as_the_textbook_has_it(seed: int, nms: str, tiou: float) -> None:
     rng = np.random.default_rng(seed)
@@ -144,7 +144,7 @@ def test_intervals_that_overlap_in_part_are_suppressed_as_the_textbook_has_it(se
         np.testing.assert_allclose(soft_nms(found, joined, config.nms_sigma), wanted, rtol=1e-4, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 50), min_size=1, max_size=4))
 def test_the_head_gives_intervals_inside_the_video_whatever_its_weights(seed: int, lengths: list[int]) -> None:
     anchors = (1, 3, 400)

@@ -56,7 +56,7 @@ def test_heat_is_the_track_between_its_minimum_and_maximum_and_0_in_a_constant_o
 TRACKS = hnp.arrays(np.float64, st.integers(1, 30), elements=st.floats(0, 1, width=32))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(TRACKS, st.lists(st.tuples(st.floats(-5, 35), st.floats(0.1, 20)), min_size=1, max_size=6))
 def test_it_is_the_oracles_and_lies_in_0_to_1(heat: np.ndarray, spans: list[tuple[float, float]]) -> None:
     spans = [(start, start + width) for start, width in spans]
