@@ -112,6 +112,7 @@ def _score_run(config: DetectionConfig) -> tuple[RawScores, str]:
             "Expected --run_dir and --dataset_dir, or --scores=FILE of an earlier evaluation, or --detections=FILE."
         )
     run = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
+    run.check_detection(config)
     split = run.open_split(FLAGS.dataset_dir, FLAGS.subset)
     print(f"{counted(split.num_videos, 'video')} of subset {FLAGS.subset}, checkpoint {run.source}", flush=True)
     if FLAGS.checkpoint == "best":

@@ -148,11 +148,12 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(f"--max_detections={FLAGS.max_detections}; expected 1 or more.")
     if Path(FLAGS.model_name).name != FLAGS.model_name or FLAGS.model_name in (".", ".."):
         raise UserError(f"--model_name={FLAGS.model_name!r}; expected a plain folder name.")
-    check_formats(FLAGS.formats)
     opened = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
-    check_formats(FLAGS.formats, opened.model)
     run = opened.info
     config = from_flags(DetectionConfig, base=run.detection)
+    check_formats(FLAGS.formats, detection=config)
+    opened.check_detection(config)
+    check_formats(FLAGS.formats, opened.model)
     service = Service(
         opened.model, run.classes, run.time_base, config, run.training.loss.top_k_divisor, FLAGS.max_detections,
         from_flags(Batching),

@@ -226,6 +226,7 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"--{name} needs --video: the video files themselves.")
     opened = open_run(FLAGS.run_dir, from_flags(CheckpointChoice))
     config = from_flags(DetectionConfig, base=opened.info.detection)
+    opened.check_detection(config)
     if FLAGS.video:
         (predict_live_video if FLAGS.follow else predict_videos)(opened, config, output_dir)
     else:

@@ -112,7 +112,8 @@ def main(argv: Sequence[str]) -> None:
     streams = files[0].streams if all(part.stream_tcams is not None for part in files) else ()
     if not streams:
         print("Note: the raw scores hold no T-CAMs of the streams (--keep_streams); their weights stay as they are.")
-    axes = open_axes(fixed, streams, attended=all(part.attention is not None for part in files))
+    attended, bounded = (all(getattr(part, name) is not None for part in files) for name in ("attention", "boundaries"))
+    axes = open_axes(fixed, streams, attended, bounded)
     objective = Objective(files, FLAGS.protocol, FLAGS.objective)
     source = ", ".join(f"{counted(len(part.ground_truth.video_ids), 'video')} of {part.dataset}" for part in files)
     print(f"Tuning on {source}: {', '.join(axes)}")

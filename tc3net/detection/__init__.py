@@ -2,13 +2,23 @@
 
 from tc3net.detection.config import DetectionConfig
 from tc3net.detection.detector import check_readable, detect, detect_cells, detect_in, detect_videos, to_seconds
-from tc3net.detection.evidence import Evidence, check_attention, evidence_of, evidence_of_tcam, mixed_tcam
+from tc3net.detection.evidence import (
+    Evidence,
+    check_attention,
+    check_boundaries,
+    check_network,
+    evidence_of,
+    evidence_of_tcam,
+    mixed_tcam,
+)
 from tc3net.detection.tracks import class_gate, smooth, thresholds, tracks_of, upsample, video_scores
 
 __all__ = [
     "DetectionConfig",
     "Evidence",
     "check_attention",
+    "check_boundaries",
+    "check_network",
     "check_readable",
     "class_gate",
     "detect",

@@ -71,6 +71,12 @@ class DetectionConfig:
         1.0, "Width of the smoothing, in segments: the Gaussian's sigma, or the h of savgol's window 2h + 1."
     )
     upsampling: int = option(1, "Cells per segment that the T-CAM is linearly interpolated to before thresholding.")
+    proposals: str = option(
+        "runs",
+        "What is detected: runs, maximal ones of segments above a threshold (Sec. 3.5); or boundaries, of the "
+        "intervals that --boundary_head regresses from each of these segments the one that stands out most (AutoLoc).",
+        choices=("runs", "boundaries"),
+    )
     threshold: str = option(
         "midpoint",
         "T-CAM threshold eta: midpoint between the class's minimum and maximum in the video (Sec. 4.1, THUMOS14); "
@@ -85,7 +91,8 @@ class DetectionConfig:
     score: str = option(
         "peak",
         "Local part of a detection's score: peak, its highest T-CAM value (Sec. 3.5); mean of its values; contrast: "
-        "that mean minus the mean in a border around it (outer-inner contrast, AutoLoc).",
+        "that mean minus the mean in a border around it (outer-inner contrast, AutoLoc). With --proposals=boundaries "
+        "it is 1 - OIC, whatever is given here.",
         choices=("peak", "mean", "contrast"),
     )
     score_track: str = option(
@@ -171,6 +178,11 @@ class DetectionConfig:
     def needs_streams(self) -> bool:
         """Whether the T-CAMs of the single streams are read, beside the fused one."""
         return bool(self.weights)
+
+    @property
+    def needs_boundaries(self) -> bool:
+        """Whether boundaries that the network regresses are read."""
+        return self.proposals == "boundaries"
 
     @property
     def needs_attention(self) -> bool:

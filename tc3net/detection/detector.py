@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tc3net.data.timebase import boundaries_s
+from tc3net.detection.boundaries import propose_boundaries
 from tc3net.detection.config import DetectionConfig
-from tc3net.detection.evidence import Evidence, check_attention, evidence_of, evidence_of_tcam
-from tc3net.detection.proposals import local_score, propose, with_peaks_of
+from tc3net.detection.evidence import Evidence, check_attention, check_boundaries, evidence_of, evidence_of_tcam
+from tc3net.detection.proposals import Proposals, local_score, propose, with_peaks_of
 from tc3net.detection.suppression import hard_nms, soft_nms
 from tc3net.detection.tracks import class_gate, log_probabilities, thresholds, tracks_of
 from tc3net.inference.raw_scores import RawScores
@@ -30,11 +31,22 @@ def detect(tcam: tf.RaggedTensor, config: DetectionConfig, top_k_divisor: int = 
     return detect_in(evidence_of_tcam(tcam, config, top_k_divisor), config)
 
 
+def scored_runs(evidence: Evidence, pairs: tf.Tensor, config: DetectionConfig) -> tuple[Proposals, tf.Tensor]:
+    """The runs above the thresholds of the tracks of P (video, class) pairs, and the local part of their scores [n]."""
+    tracks = tracks_of(evidence.tracks, pairs, config)
+    found = propose(tracks, thresholds(tracks, config), config.min_segments * config.upsampling)
+    if evidence.scored is not evidence.tracks:
+        tracks = tracks_of(evidence.scored, pairs, config)
+        found = with_peaks_of(found, tracks)
+    return found, local_score(tracks, found, config)
+
+
 def detect_in(evidence: Evidence, config: DetectionConfig, gate: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
     """Runs above the thresholds, for the classes that pass the filter, scored, and thinned out by NMS.
 
     With the defaults: maximal runs of segments with a T-CAM strictly above the midpoint (Sec. 3.5). A constant T-CAM
     is nowhere above its own midpoint and gives no detection. What is found in a video does not depend on the others.
+    With `proposals=boundaries` it is intervals that the network regresses, in place of runs (`propose_boundaries`).
 
     Args:
         evidence: what is thresholded and scored (`evidence_of`). Its tracks are smoothed and upsampled, both alike.
@@ -43,27 +55,29 @@ def detect_in(evidence: Evidence, config: DetectionConfig, gate: tf.Tensor | Non
 
     Returns:
         Columns of n detections ordered by class, video, start, the longer first: `video`, `label`, `start_cell`,
-        `end_cell` (exclusive), all [n] int64, and `score` [n] float32. A segment has `config.upsampling` cells.
+        `end_cell` (exclusive), all [n] int64, and `score` [n] float32. A segment has `config.upsampling` cells. Cells
+        of regressed boundaries are float64.
     """
     wanted = class_gate(evidence.classes, config) if gate is None else gate
     label_video = tf.where(tf.transpose(wanted))  # [P, 2], ordered by class, then video
     pairs = tf.reverse(label_video, axis=[1])
-    tracks = tracks_of(evidence.tracks, pairs, config)
-    found = propose(tracks, thresholds(tracks, config), config.min_segments * config.upsampling)
-    origin = tf.gather(tracks.row_starts(), found.track)
-    if evidence.scored is not evidence.tracks:
-        tracks = tracks_of(evidence.scored, pairs, config)
-        found = with_peaks_of(found, tracks)
+    if config.needs_boundaries:
+        found = propose_boundaries(evidence, pairs, config)
+        score, cells = found.peak, 1
+    else:
+        found, score = scored_runs(evidence, pairs, config)
+        cells = config.upsampling
+    segments = tf.gather(evidence.tracks.row_lengths(), pairs[:, 0])  # [P]
+    origin = tf.cast(tf.gather(cells * tf.cumsum(segments, exclusive=True), found.track), found.start.dtype)
     pair = tf.gather(pairs, found.track)  # [n, 2]
-    score = local_score(tracks, found, config)
     score = score + config.score_gamma * tf.gather_nd(class_score(evidence.classes, config), pair)
     if config.nms == "soft":
         score = soft_nms(found, score, config.nms_sigma)
     columns = {
         "video": pair[:, 0],
         "label": pair[:, 1],
-        "start_cell": found.start - origin,
-        "end_cell": found.end - origin,
+        "start_cell": (found.start - origin) * (config.upsampling // cells),
+        "end_cell": (found.end - origin) * (config.upsampling // cells),
         "score": score,
     }
     if config.nms == "hard":
@@ -110,13 +124,16 @@ def to_seconds(
     )
 
 
-_CELLS_PER_CALL = 1 << 23  # bounds the memory of detect(): cells x classes at a time, unless one video has more
+# Bounds the memory of detect_in(): cells x classes at a time, unless one video has more. Of boundaries, which overlap,
+# every pair that does takes memory too.
+_CELLS_PER_CALL, _BOUNDED_CELLS_PER_CALL = 1 << 23, 1 << 19
 
 
 def check_readable(scores: RawScores, config: DetectionConfig) -> None:
-    """Raises UserError if the scores do not hold what detection reads: T-CAMs of single streams, or an attention."""
+    """Raises UserError if the scores do not hold what detection reads: single streams, an attention, boundaries."""
     scores.check_streams(config.needs_streams)
     check_attention(scores.attention is not None, config)
+    check_boundaries(scores.boundaries is not None, config)
 
 
 def detect_cells(scores: RawScores, config: DetectionConfig, gate: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -134,7 +151,8 @@ def detect_cells(scores: RawScores, config: DetectionConfig, gate: np.ndarray | 
         UserError: see `check_readable`.
     """
     check_readable(scores, config)
-    rows_per_call = max(1, _CELLS_PER_CALL // (config.upsampling * len(scores.classes)))
+    most = _BOUNDED_CELLS_PER_CALL if config.needs_boundaries else _CELLS_PER_CALL
+    rows_per_call = max(1, most // (config.upsampling * len(scores.classes)))
     parts: list[dict[str, np.ndarray]] = []
     first = 0
     while first < len(scores.video_ids) or not parts:

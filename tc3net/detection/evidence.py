@@ -6,8 +6,8 @@ product with the T-CAM, or pool video-level scores by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -16,7 +16,7 @@ from tc3net.data.streams import FUSED
 from tc3net.detection.config import DetectionConfig
 from tc3net.ops import ragged
 
-ATTENTION, POOLED = f"attention_{FUSED}", "pooled"
+ATTENTION, POOLED, BOUNDARIES = f"attention_{FUSED}", "pooled", "boundaries"
 
 
 class Evidence(NamedTuple):
@@ -26,11 +26,13 @@ class Evidence(NamedTuple):
         tracks: [N, (s), C] ragged, thresholded.
         scored: [N, (s), C] ragged, what local scores are taken of; the same object where it is the same.
         classes: [N, C], what classes are filtered by and scored with.
+        boundaries: [N, (s), M, 2] ragged, start and end of the intervals of each segment, where they are read.
     """
 
     tracks: tf.RaggedTensor
     scored: tf.RaggedTensor
     classes: tf.Tensor
+    boundaries: tf.RaggedTensor | None = None
 
 
 def mixed_tcam(
@@ -78,22 +80,62 @@ def check_attention(there: bool, config: DetectionConfig) -> None:
         )
 
 
+def check_boundaries(there: bool, config: DetectionConfig) -> None:
+    """Raises UserError if boundaries that the network regresses are read, and there are none."""
+    if config.needs_boundaries and not there:
+        raise UserError(
+            "--proposals=boundaries reads boundaries that the network regresses, and there are none. Train with "
+            "--boundary_head and --boundary_weight, or detect with --proposals=runs; raw scores written before they "
+            "were kept have to be written again (python -m tc3net.evaluate --run_dir=... --dataset_dir=...)."
+        )
+
+
+class Part(Protocol):
+    """What is asked of a head (`tc3net.model.heads.Head`)."""
+
+    @property
+    def active(self) -> bool:
+        """Whether the network has it."""
+
+    @property
+    def attends(self) -> bool:
+        """Whether it gives an attention."""
+
+    @property
+    def bounds(self) -> bool:
+        """Whether it gives boundaries."""
+
+
+def check_network(heads: Iterable[Part], config: DetectionConfig) -> None:
+    """Raises UserError if detection reads what no head of the network computes.
+
+    Args:
+        heads: of the network, active or not.
+        config: every choice.
+    """
+    there = [head for head in heads if head.active]
+    check_attention(any(head.attends for head in there), config)
+    check_boundaries(any(head.bounds for head in there), config)
+
+
 def evidence_of(
     outputs: Mapping[str, Any], streams: tuple[str, ...], config: DetectionConfig, top_k_divisor: int
 ) -> Evidence:
     """What detection reads, as configured.
 
     Args:
-        outputs: T-CAMs as for `mixed_tcam`; `attention_fused` [N, (s), 1] ragged and `pooled` [N, M + 1, C] where they
-            are read.
+        outputs: T-CAMs as for `mixed_tcam`; `attention_fused` [N, (s), 1] ragged, `pooled` [N, M + 1, C] and
+            `boundaries` where they are read.
         streams: names of the M streams of `pooled`.
-        config: `segment_scores`, `track`, `score_track`, `class_scores`.
+        config: `segment_scores`, `track`, `score_track`, `class_scores`, `proposals`.
         top_k_divisor: k = s / divisor.
 
     Raises:
-        UserError: a stream or the attention is read, and is not there.
+        UserError: a stream, the attention or boundaries are read, and not there.
     """
     check_attention(ATTENTION in outputs, config)
+    check_boundaries(BOUNDARIES in outputs, config)
+    boundaries = outputs[BOUNDARIES] if config.needs_boundaries else None
     tcam = mixed_tcam(outputs, config)
 
     def attended(values: tf.RaggedTensor) -> tf.RaggedTensor:
@@ -114,13 +156,18 @@ def evidence_of(
     if config.class_scores == "pooled":
         place = {name: row for row, name in enumerate((*streams, FUSED))}
         pooled = {f"tcam_{name}": outputs[POOLED][:, row] for name, row in place.items()}
-        return Evidence(tracks, scored, mixed_tcam(pooled, config))
+        return Evidence(tracks, scored, mixed_tcam(pooled, config), boundaries)
     ranked = attended(tcam) if config.class_scores == "product" else tcam
-    return Evidence(tracks, scored, top_k_means(ranked, config, top_k_divisor))
+    return Evidence(tracks, scored, top_k_means(ranked, config, top_k_divisor), boundaries)
 
 
 def evidence_of_tcam(tcam: tf.RaggedTensor, config: DetectionConfig, top_k_divisor: int) -> Evidence:
-    """The paper's: one T-CAM [N, (s), C] is thresholded and scored, and its top-k means stand for the classes."""
+    """The paper's: one T-CAM [N, (s), C] is thresholded and scored, and its top-k means stand for the classes.
+
+    Raises:
+        UserError: boundaries are read.
+    """
+    check_boundaries(False, config)
     return Evidence(tcam, tcam, top_k_means(tcam, config, top_k_divisor))
 
 

@@ -1,8 +1,8 @@
 """Proposals: the maximal runs of cells above a threshold, and how much each stands out.
 
 Cells are counted through all tracks, as they lie in the concatenated values; `detector` turns them into cells of the
-video. All thresholds of a track cut the same values, so two of its runs are nested or apart, never partly overlapping;
-`suppression` relies on it.
+video. All thresholds of a track cut the same values, so two of its runs are nested or apart, never partly overlapping.
+Boundaries that the network regresses (`boundaries`) lie between cells, and overlap as they like.
 """
 
 from __future__ import annotations
@@ -13,18 +13,16 @@ import tensorflow as tf
 
 from tc3net.detection.config import DetectionConfig
 from tc3net.detection.tracks import track_range
-
-# Range of a track, as a share of its largest magnitude, up to which it is constant but for rounding in float32.
-CONSTANT = 1e-5
+from tc3net.ops.outer_inner import CONSTANT
 
 
 class Proposals(NamedTuple):
-    """n runs, ordered by track, start, and the longer first.
+    """n runs, or intervals with regressed boundaries, ordered by track, start, and the longer first.
 
     Attributes:
         track: [n] int64, row of the tracks.
-        start, end: [n] int64, first cell and the one after the last, counted through all tracks.
-        peak: [n], highest value of the run.
+        start, end: [n] int64, first cell and the one after the last, counted through all tracks; float64 of intervals.
+        peak: [n], highest value of the run; of an interval its contrast.
     """
 
     track: tf.Tensor

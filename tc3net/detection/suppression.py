@@ -1,9 +1,10 @@
-"""Non-maximum suppression in time, per class and video, of nested or disjoint proposals.
+"""Non-maximum suppression in time, per class and video.
 
 The textbook goes through the detections one by one, best first. Here all that no remaining better one overlaps are
 settled at once, which gives the same result: whoever comes later in that order cannot touch them. Of equal scores the
 earlier proposal is better (the one that starts first, of these the longer one). Overlaps are never looked for among
-all pairs: what a proposal contains stands directly behind it, because proposals are ordered by start, the longer first.
+all pairs: what begins inside a proposal stands directly behind it, because proposals are ordered by start, the longer
+first, and those of other tracks lie before or after it.
 """
 
 from __future__ import annotations
@@ -15,27 +16,29 @@ import tensorflow as tf
 from tc3net.detection.proposals import Proposals
 
 
-class Nested(NamedTuple):
-    """p pairs of a proposal and one inside it.
+class Overlaps(NamedTuple):
+    """p pairs of proposals of which one begins inside the other.
 
     Attributes:
-        outer, inner: [p] int64, positions of the proposals; outer < inner.
-        tiou: [p] float64, their lengths' ratio.
+        first, second: [p] int64, positions of the proposals; first < second.
+        tiou: [p] float64.
     """
 
-    outer: tf.Tensor
-    inner: tf.Tensor
+    first: tf.Tensor
+    second: tf.Tensor
     tiou: tf.Tensor
 
 
-def nested_pairs(found: Proposals) -> Nested:
-    """All pairs of overlapping proposals; there are no others, since proposals are nested or apart."""
+def overlapping_pairs(found: Proposals) -> Overlaps:
+    """All pairs of overlapping proposals."""
     begin = tf.range(1, tf.size(found.start, tf.int64) + 1)
     limit = tf.searchsorted(found.start, found.end, side="left", out_type=tf.int64)  # the first that starts after it
     inside = tf.ragged.range(begin, limit)
-    outer, inner = inside.value_rowids(), inside.flat_values
-    length = tf.cast(found.end - found.start, tf.float64)
-    return Nested(outer, inner, tf.gather(length, inner) / tf.gather(length, outer))
+    first, second = inside.value_rowids(), inside.flat_values
+    earlier, later = tf.gather(found.start, first), tf.gather(found.start, second)
+    ends = tf.gather(found.end, first), tf.gather(found.end, second)
+    common, union = tf.minimum(*ends) - later, tf.maximum(*ends) - earlier
+    return Overlaps(first, second, tf.cast(common, tf.float64) / tf.cast(union, tf.float64))
 
 
 def hard_nms(found: Proposals, score: tf.Tensor, tiou: float) -> tf.Tensor:
@@ -49,11 +52,11 @@ def hard_nms(found: Proposals, score: tf.Tensor, tiou: float) -> tf.Tensor:
     Returns:
         [n] bool.
     """
-    pairs = nested_pairs(found)
+    pairs = overlapping_pairs(found)
     conflict = pairs.tiou > tiou
-    outer, inner = tf.boolean_mask(pairs.outer, conflict), tf.boolean_mask(pairs.inner, conflict)
-    outer_wins = tf.gather(score, outer) >= tf.gather(score, inner)
-    better, worse = tf.where(outer_wins, outer, inner), tf.where(outer_wins, inner, outer)
+    first, second = tf.boolean_mask(pairs.first, conflict), tf.boolean_mask(pairs.second, conflict)
+    first_wins = tf.gather(score, first) >= tf.gather(score, second)
+    better, worse = tf.where(first_wins, first, second), tf.where(first_wins, second, first)
     count = tf.size(score, tf.int64)
 
     def settle(open_: tf.Tensor, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -81,17 +84,17 @@ def soft_nms(found: Proposals, score: tf.Tensor, sigma: float) -> tf.Tensor:
     Returns:
         [n] scores; nothing is dropped.
     """
-    outer, inner, tiou = nested_pairs(found)
+    first, second, tiou = overlapping_pairs(found)
     count = tf.size(score, tf.int64)
     penalty = tiou**2 / sigma
 
     def settle(open_: tf.Tensor, current: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        both_open = tf.gather(open_, outer) & tf.gather(open_, inner)
-        outer_wins = tf.gather(current, outer) >= tf.gather(current, inner)
-        beaten = _any(both_open & outer_wins, inner, count) | _any(both_open & ~outer_wins, outer, count)
+        both_open = tf.gather(open_, first) & tf.gather(open_, second)
+        first_wins = tf.gather(current, first) >= tf.gather(current, second)
+        beaten = _any(both_open & first_wins, second, count) | _any(both_open & ~first_wins, first, count)
         settled = open_ & ~beaten
-        total = tf.math.unsorted_segment_sum(tf.where(tf.gather(settled, outer), penalty, 0.0), inner, count)
-        total += tf.math.unsorted_segment_sum(tf.where(tf.gather(settled, inner), penalty, 0.0), outer, count)
+        total = tf.math.unsorted_segment_sum(tf.where(tf.gather(settled, first), penalty, 0.0), second, count)
+        total += tf.math.unsorted_segment_sum(tf.where(tf.gather(settled, second), penalty, 0.0), first, count)
         decays = open_ & ~settled & (current > 0)
         return open_ & ~settled, tf.where(decays, current * tf.exp(-total), current)
 

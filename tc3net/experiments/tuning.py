@@ -112,7 +112,13 @@ ATTENDED: Alternatives = tuple(
 )  # fmt: skip
 
 
-def open_axes(fixed: Collection[str], streams: Sequence[str], attended: bool = False) -> dict[str, Alternatives]:
+# And of scores that hold boundaries.
+BOUNDED: Alternatives = ({"proposals": "runs"}, {"proposals": "boundaries"})
+
+
+def open_axes(
+    fixed: Collection[str], streams: Sequence[str], attended: bool = False, bounded: bool = False
+) -> dict[str, Alternatives]:
     """The axes of `SPACE` that are searched: not those with a setting that is fixed, nor those without the data.
 
     Args:
@@ -120,11 +126,14 @@ def open_axes(fixed: Collection[str], streams: Sequence[str], attended: bool = F
         streams: names of the streams whose T-CAMs the scores hold; of a single one, which the fused T-CAM is a multiple
             of, there is nothing to weigh.
         attended: whether the scores hold an attention.
+        bounded: whether they hold boundaries.
     """
     space = {**SPACE, "streams": stream_alternatives(streams)} if len(streams) > 1 else {**SPACE}
     if attended:
         del space["segments"]
         space["attention"] = ATTENDED
+    if bounded:
+        space["proposals"] = BOUNDED
     return {
         name: alternatives
         for name, alternatives in space.items()

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tc3net.data.timebase import TimeBase
 from tc3net.inference.raw_scores import RawScores
-from tc3net.inference.scorer import Scorer, attention_of
+from tc3net.inference.scorer import Scorer, attention_of, boundaries_of
 from tc3net.intervals.columns import GroundTruth
 
 
@@ -47,4 +47,5 @@ def score_features(
         streams=scorer.streams,
         stream_tcams={name: joined[f"tcam_{name}"] for name in scorer.streams},
         attention=attention_of(joined),
+        boundaries=boundaries_of(joined),
     )

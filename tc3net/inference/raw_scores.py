@@ -19,9 +19,13 @@ from tc3net.common.storage import path_of
 from tc3net.data.streams import FUSED, RGB_FLOW
 from tc3net.intervals.columns import GroundTruth
 
-_FORMAT, _WITHOUT_ATTENTION = 4, 3  # without attention a file is as it was before there was any
+_FORMAT = 5
+_WITHOUT_BOUNDARIES, _WITHOUT_BOTH = (
+    4,
+    3,
+)  # without boundaries, and attention, a file is as it was before there were any
 _TCAM = "tcam."  # before the stream's name
-_READABLE_FORMATS = (1, 2, 3, 4)  # 1 knew neither the subset nor the streams' T-CAMs; 1 and 2 had rgb and flow
+_READABLE_FORMATS = (1, 2, 3, 4, 5)  # 1 knew neither the subset nor the streams' T-CAMs; 1 and 2 had rgb and flow
 
 
 # What NumPy, zip and JSON raise on damaged or foreign files.
@@ -48,6 +52,8 @@ class RawScores:
         streams: names of the M streams.
         stream_tcams: [R, C] float32 by stream, their T-CAMs; None where they were not kept.
         attention: [R] float32, the network's class-agnostic attention; None where it has none.
+        boundaries: [R, A, 2] float32, start and end of the A intervals that the network regresses from each segment, in
+            segments; None where it has none.
     """
 
     dataset: str
@@ -67,6 +73,7 @@ class RawScores:
     streams: tuple[str, ...] = RGB_FLOW
     stream_tcams: Mapping[str, np.ndarray] | None = None
     attention: np.ndarray | None = None
+    boundaries: np.ndarray | None = None
 
     def tcam_of(self, video: int) -> np.ndarray:
         """Fused T-CAM [s, C] of one video."""
@@ -83,11 +90,13 @@ class RawScores:
 
     def outputs(self, first: int, last: int) -> dict[str, Any]:
         """What detection may read of the videos first .. last - 1, by the model's names: `ragged_tcams`,
-        `attention_fused` [n, (s), 1] where there is one, and `pooled` [n, M + 1, C]."""
+        `attention_fused` [n, (s), 1] and `boundaries` [n, (s), A, 2] where there are any, `pooled` [n, M + 1, C]."""
         outputs: dict[str, Any] = {**self.ragged_tcams(first, last), "pooled": tf.constant(self.pooled[first:last])}
+        like, rows = outputs[f"tcam_{FUSED}"], slice(self.row_splits[first], self.row_splits[last])
         if self.attention is not None:
-            rows = self.attention[self.row_splits[first] : self.row_splits[last], np.newaxis]
-            outputs[f"attention_{FUSED}"] = outputs[f"tcam_{FUSED}"].with_flat_values(tf.constant(rows))
+            outputs[f"attention_{FUSED}"] = like.with_flat_values(tf.constant(self.attention[rows, np.newaxis]))
+        if self.boundaries is not None:
+            outputs["boundaries"] = like.with_flat_values(tf.constant(self.boundaries[rows]))
         return outputs
 
     def ragged_tcam(self, first: int, last: int) -> tf.RaggedTensor:
@@ -116,6 +125,7 @@ class RawScores:
             tcam=self.tcam[rows],
             stream_tcams=self.stream_tcams and {name: tcam[rows] for name, tcam in self.stream_tcams.items()},
             attention=None if self.attention is None else self.attention[rows],
+            boundaries=None if self.boundaries is None else self.boundaries[rows],
             ground_truth=self.ground_truth.of_videos(video_ids),
             **{name: getattr(self, name)[chosen] for name in per_video},
         )
@@ -123,8 +133,9 @@ class RawScores:
 
 def save_scores(path: str | Path, scores: RawScores) -> None:
     """Writes raw scores as one compressed `.npz`, atomically; plain arrays only, nothing pickled."""
+    without = _WITHOUT_BOTH if scores.attention is None else _WITHOUT_BOUNDARIES
     arrays: dict[str, Any] = {
-        "format": np.asarray(_WITHOUT_ATTENTION if scores.attention is None else _FORMAT),
+        "format": np.asarray(without if scores.boundaries is None else _FORMAT),
         "dataset": np.asarray(scores.dataset),
         "subset": np.asarray(scores.subset),
         "top_k_divisor": np.asarray(scores.top_k_divisor),

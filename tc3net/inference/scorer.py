@@ -19,7 +19,7 @@ from tc3net.terminal.progress import progress_bar
 if TYPE_CHECKING:
     from tc3net.model import ThreeCNet
 
-ATTENTION = f"attention_{FUSED}"
+ATTENTION, BOUNDARIES = f"attention_{FUSED}", "boundaries"  # of heads, what detection reads by segment
 
 
 def pooled_top_k(outputs: dict[str, tf.RaggedTensor], streams: Sequence[str], divisor: int) -> tf.Tensor:
@@ -49,6 +49,11 @@ def attention_of(rows: Mapping[str, np.ndarray]) -> np.ndarray | None:
     return rows[ATTENTION][:, 0] if ATTENTION in rows else None
 
 
+def boundaries_of(rows: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """The boundaries among them, [R, A, 2], or None where there are none."""
+    return rows.get(BOUNDARIES)
+
+
 class Scorer:
     """Runs the model on batches; keep one, it holds the traced graph.
 
@@ -65,14 +70,14 @@ class Scorer:
         def score(features: tf.RaggedTensor) -> dict[str, tf.Tensor]:
             outputs = model(features, training=False)
             names = [f"tcam_{name}" for name in (FUSED, *self.streams)]
-            rows = {name: outputs[name].flat_values for name in (*names, ATTENTION) if name in outputs}
+            rows = {name: outputs[name].flat_values for name in (*names, ATTENTION, BOUNDARIES) if name in outputs}
             return {**rows, "pooled": pooled_top_k(outputs, self.streams, top_k_divisor)}
 
         self._score = score
 
     def with_streams(self, features: tf.RaggedTensor) -> dict[str, np.ndarray]:
         """Features [N, (s), ΣD] -> rows [R, C] of `tcam_fused`, `tcam_<stream>`, and `pooled` [N, M + 1, C]; [R, 1] of
-        `attention_fused` where the network has it."""
+        `attention_fused` and [R, A, 2] of `boundaries` where the network has them."""
         return {name: value.numpy() for name, value in self._score(features).items()}
 
     def __call__(self, features: tf.RaggedTensor) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +108,7 @@ def score_videos(
     """
     classes = split.manifest.classes
     kept = (FUSED, *scorer.streams) if keep_streams else (FUSED,)
-    wanted = ("pooled", ATTENTION, *(f"tcam_{name}" for name in kept))
+    wanted = ("pooled", ATTENTION, BOUNDARIES, *(f"tcam_{name}" for name in kept))
     scored: dict[str, list[np.ndarray]] = {}
     lengths = []
     columns: dict[str, list[Any]] = {}
@@ -139,4 +144,5 @@ def score_videos(
         streams=scorer.streams,
         stream_tcams={name: rows_of[f"tcam_{name}"] for name in scorer.streams} if keep_streams else None,
         attention=attention_of(rows_of),
+        boundaries=boundaries_of(rows_of),
     )

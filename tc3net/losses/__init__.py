@@ -34,10 +34,12 @@ from tc3net.losses.other_methods.evidential import Evidential  # isort: skip
 from tc3net.losses.other_methods.co_activity import CoActivity  # isort: skip
 from tc3net.losses.other_methods.feature_magnitude import FeatureMagnitude, UniformBackground  # isort: skip
 from tc3net.losses.other_methods.snippet_contrast import SnippetContrast  # isort: skip
+from tc3net.losses.other_methods.boundary import Boundary  # isort: skip
 
 __all__ = [
     "LOSS",
     "Background",
+    "Boundary",
     "CenterLoss",
     "CoActivity",
     "CountLoss",

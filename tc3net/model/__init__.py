@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from tc3net.model.attention import Attention
 from tc3net.model.background import BackgroundClass
+from tc3net.model.boundaries import Boundaries
 from tc3net.model.config import ModelConfig
 from tc3net.model.pooling import Pooling
 
 if TYPE_CHECKING:
     from tc3net.model.network import Batch, ThreeCNet
 
-__all__ = ["Attention", "BackgroundClass", "Batch", "ModelConfig", "Pooling", "ThreeCNet"]
+__all__ = ["Attention", "BackgroundClass", "Batch", "Boundaries", "ModelConfig", "Pooling", "ThreeCNet"]
 
 
 def __getattr__(name: str) -> Any:

@@ -57,12 +57,14 @@ class Head(ABC):
         switch: for a head whose outputs change nothing until a loss term or another head reads them: the flag that
             switches it on, for messages. Empty: it acts by itself.
         attends: whether it gives `attention_fused`, which detection can read.
+        bounds: whether it gives `boundaries`, which detection can read.
     """
 
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
     switch: ClassVar[str] = ""
     attends: ClassVar[bool] = False
+    bounds: ClassVar[bool] = False
 
     @property
     def active(self) -> bool:
@@ -76,8 +78,9 @@ class Head(ABC):
         It is called as `layer(outputs, training=..., step=...)` with everything the network has computed: ragged
         tensors `features_<stream>` [N, (s), H], `tcam_<stream>` and `tcam_fused` [N, (s), C]. It returns a dict of what
         it adds; an entry that is there already is replaced (`tcam_fused` is what detections are made of). What
-        detection can read beside T-CAMs is `attention_fused` [N, (s), 1], and `pooled_<stream>`, `pooled_fused` [N, C],
-        video-level scores in place of the top-k means.
+        detection can read beside T-CAMs is `attention_fused` [N, (s), 1], `boundaries` [N, (s), M, 2], start and end of
+        M intervals of each segment, in segments, and `pooled_<stream>`, `pooled_fused` [N, C], video-level scores in
+        place of the top-k means.
 
         Args:
             shape: the network's.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tc3net.common.config import option
 from tc3net.common.extensions import load_extensions
 from tc3net.data.split import Split, open_split
-from tc3net.detection import DetectionConfig
+from tc3net.detection import DetectionConfig, check_network
 from tc3net.inference.raw_scores import RawScores
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.runs.description import RunInfo
@@ -65,6 +65,10 @@ class OpenedRun:
         split = open_split(dataset_dir, subset)
         check_same_classes(self.run_dir, self.info, dataset_dir, split.manifest)
         return split
+
+    def check_detection(self, config: DetectionConfig) -> None:
+        """Raises UserError if detection reads what the network does not compute; before its weights are read."""
+        check_network(self.info.make_heads(), config)
 
     def score(self, split: Split, *, keep_streams: bool = False) -> RawScores:
         """Raw scores of a subset.
@@ -141,5 +145,6 @@ class Scoring:
         """
         load_extensions(self.extensions)
         run = open_run(self.run_dir, self.choice)
+        run.check_detection(self.detection)
         split = run.open_split(self.videos.dataset_dir, self.videos.subset)
         return Opened(run.scorer, split, run.source)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tc3net.common.errors import UserError
 from tc3net.data.streams import FUSED
+from tc3net.detection import DetectionConfig
 from tc3net.saved_model import portable_rule
 
 if TYPE_CHECKING:
@@ -47,17 +48,24 @@ def one_video(model: ThreeCNet) -> Any:
     return tf.function(network, input_signature=[spec], autograph=False)
 
 
-def check_formats(formats: Sequence[str], model: ThreeCNet | None = None) -> None:
-    """Raises UserError if a format is unknown, its converter is absent, or it cannot hold the model.
+def check_formats(
+    formats: Sequence[str], model: ThreeCNet | None = None, detection: DetectionConfig | None = None
+) -> None:
+    """Raises UserError if a format is unknown, its converter is absent, or it cannot hold the model or its rule.
 
     Args:
         formats: `savedmodel`, and any of `WRITERS`.
-        model: that will be exported, where it is known.
+        model, detection: what will be exported, where it is known.
     """
     unknown = [name for name in formats if name not in (SAVED_MODEL, *WRITERS)]
     if unknown or SAVED_MODEL not in formats:
         raise UserError(
             f"--formats={','.join(formats)}; expected {SAVED_MODEL}, and beside it any of {', '.join(WRITERS)}."
+        )
+    if detection is not None and detection.needs_boundaries and len(formats) > 1:
+        raise UserError(
+            f"--formats={','.join(formats)} with --proposals=boundaries, which the rule beside other formats does not "
+            f"have; expected --formats={SAVED_MODEL}, which has it, or --proposals=runs."
         )
     if "onnx" in formats:
         _converter_to_onnx()

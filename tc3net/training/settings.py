@@ -10,7 +10,7 @@ from tc3net.common.errors import UserError
 from tc3net.common.extensions import loaded_extensions
 from tc3net.data.sampling import InputConfig
 from tc3net.data.schema import Manifest
-from tc3net.detection import DetectionConfig, check_attention
+from tc3net.detection import DetectionConfig, check_network
 from tc3net.evaluation import find_protocol
 from tc3net.losses import LossConfig, LossTerm
 from tc3net.model import ModelConfig
@@ -81,7 +81,7 @@ class Settings:
                 "counting loss would never act. Start it earlier, or set --beta=0."
             )
         check_heads(self.heads, self.terms)
-        check_attention(any(head.attends and head.active for head in self.heads), self.detection)
+        check_network(self.heads, self.detection)
         self.schedule.resolved_decay_steps(self.trainer.iterations)
         if self.optimizer.first_snapshot > self.trainer.iterations:
             raise UserError(

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Flagfile -> the terms it adds, with their weights.
 TERMS = {
     "w_talc": {"co_activity": 0.5},
+    "autoloc": {"boundary": 1.0},
     "cola": {"snippet_contrast": 0.01},
     "um": {"feature_magnitude": 5e-4, "uniform_background": 1.0},
 }

@@ -13,7 +13,17 @@ from tc3net.data.split import open_split
 from tc3net.data.streams import RGB_FLOW
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.evaluation import evaluate_localization
-from tc3net.experiments.tuning import ATTENDED, SPACE, Objective, Trial, changed_settings, gain, open_axes, search
+from tc3net.experiments.tuning import (
+    ATTENDED,
+    BOUNDED,
+    SPACE,
+    Objective,
+    Trial,
+    changed_settings,
+    gain,
+    open_axes,
+    search,
+)
 from tc3net.inference.raw_scores import RawScores
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.model import ThreeCNet
@@ -53,6 +63,12 @@ def test_an_attention_that_the_scores_hold_is_an_axis_in_place_of_the_segments_s
     assert len({replace(PAPER, **choice) for choice in ATTENDED}) == len(ATTENDED)
     others = open_axes(("track",), RGB_FLOW, attended=True)
     assert not set().union(*ATTENDED) & {name for choices in others.values() for choice in choices for name in choice}
+
+
+def test_boundaries_that_the_scores_hold_are_one_more_axis() -> None:
+    assert set(open_axes((), RGB_FLOW, bounded=True)) - set(SPACE) == {"proposals"}
+    assert "proposals" not in open_axes(("proposals",), RGB_FLOW, bounded=True)
+    assert [replace(PAPER, **choice).proposals for choice in BOUNDED] == ["runs", "boundaries"]
 
 
 def trial(value: float, without: list[float], config: DetectionConfig = PAPER) -> Trial:

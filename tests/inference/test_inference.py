@@ -18,7 +18,7 @@ from tc3net.data.split import open_split
 from tc3net.inference.raw_scores import RawScores, load_scores, save_scores
 from tc3net.inference.scorer import Scorer, score_videos
 from tc3net.intervals.columns import GroundTruth
-from tc3net.model import Attention, Pooling, ThreeCNet
+from tc3net.model import Attention, Boundaries, Pooling, ThreeCNet
 from tests.support.data import CLASSES, FEATURE_DIM, make_video, write_dataset
 
 TEST_LENGTHS = [3, 40, 9, 17, 8, 25]
@@ -173,6 +173,22 @@ def test_attention_and_what_the_network_pools_are_kept_and_come_back_exactly(dat
     some = scores.of_videos(scores.video_ids[2:4])
     np.testing.assert_array_equal(some.outputs(1, 2)["attention_fused"][0], scores.outputs(3, 4)["attention_fused"][0])
     assert set(some.outputs(0, 2)) == {"tcam_fused", "attention_fused", "pooled"}
+
+
+def test_boundaries_are_kept_and_come_back_exactly(dataset_dir: Path) -> None:
+    model, path = ThreeCNet(len(CLASSES), FEATURE_DIM, heads=(Boundaries(True, "1,4"),)), dataset_dir / "bounded.npz"
+    scores = scored(model, dataset_dir)
+    assert scores.boundaries.shape == (sum(TEST_LENGTHS), 2, 2) and scores.boundaries.dtype == np.float32
+    for i, length in enumerate(TEST_LENGTHS):
+        features = np.concatenate(list(make_video(i, "test", length).features.values()), axis=1)
+        expected = model(tf.RaggedTensor.from_row_lengths(features, [length]))["boundaries"][0]
+        np.testing.assert_allclose(scores.outputs(i, i + 1)["boundaries"][0], expected, rtol=1e-4, atol=1e-4)
+    save_scores(path, scores)
+    assert_equal_scores(load_scores(path), scores)
+    with np.load(path) as archive:
+        assert int(archive["format"]) == 5
+    some = load_scores(path).of_videos(scores.video_ids[2:4])
+    np.testing.assert_array_equal(some.outputs(1, 2)["boundaries"][0], scores.outputs(3, 4)["boundaries"][0])
 
 
 def test_without_attention_the_file_is_one_that_earlier_versions_read(saved: tuple[Path, RawScores]) -> None:

@@ -18,6 +18,7 @@ from tc3net.data.streams import Streams
 from tc3net.detection import DetectionConfig
 from tc3net.losses import (
     Background,
+    Boundary,
     Evidential,
     Guide,
     HardSuppressed,
@@ -27,21 +28,21 @@ from tc3net.losses import (
     Sparsity,
     Suppressed,
 )
-from tc3net.model import Attention, BackgroundClass, ModelConfig, Pooling, ThreeCNet
+from tc3net.model import Attention, BackgroundClass, Boundaries, ModelConfig, Pooling, ThreeCNet
 from tc3net.model.heads import Head, NetworkShape, check_heads, heads_as_dict, heads_from_dict
 from tc3net.optimization.optimizers import OptimizerConfig, make_optimizer
 from tc3net.runs.description import RunInfo
 from tc3net.training.settings import Settings
 from tc3net.training.trainer import TrainerConfig
-from tests.support import methods_oracle, oracle
+from tests.support import boundary_oracle, methods_oracle, oracle
 from tests.support.rehearsal import Rehearsal
 from tests.support.replicas import strategy_of
 
 CLASSES, DIM = 3, 4
-HEADS = (Attention("conv", 5), BackgroundClass(True), Pooling("attention"))
+HEADS = (Attention("conv", 5), BackgroundClass(True), Boundaries(True, "1,2,5", 6), Pooling("attention"))
 TERMS = (
     Background(1.0), Suppressed(0.8), HardSuppressed(0.2), Guide(0.8), Sparsity(0.8), Mutual(0.5),
-    Pooled(1.0, "sigmoid"), Evidential(1.3),
+    Pooled(1.0, "sigmoid"), Evidential(1.3), Boundary(2.0),
 )  # fmt: skip
 
 
@@ -67,6 +68,8 @@ def oracle_outputs(features: np.ndarray, weights: dict[str, np.ndarray], heads: 
             video |= methods_oracle.attention(video, weights, head.attention_head)
         elif isinstance(head, BackgroundClass):
             video |= methods_oracle.background_scores(video, weights)
+        elif isinstance(head, Boundaries):
+            video["boundaries"] = boundary_oracle.head(video, weights, head.anchors, ("rgb", "flow"))
         elif isinstance(head, Pooling) and head.pooling_head == "attention":
             video |= methods_oracle.attention_pooling(video, weights)
         else:
@@ -185,6 +188,7 @@ def test_a_resumed_run_with_everything_on_repeats_the_whole_one_to_the_last_bit(
     train("parts", 2)
     parts = train("parts", 4)
     assert {"attention_rgb_layer1_kernel", "average background_flow_weight", "average pooling_fused_bias"} <= set(whole)
+    assert {"boundaries_layer2_scale", "average boundaries_last_kernel"} <= set(whole)
     for name, value in whole.items():
         np.testing.assert_array_equal(parts[name], value, err_msg=name)
 
@@ -199,6 +203,8 @@ def test_heads_without_readers_and_readers_without_heads_are_refused() -> None:
         ((Attention("dense"),), (Guide(0.1),), "'guide' reads .* --background_class, which is switched off"),
         ((Pooling("attention"),), (Pooled(1.0),), "'pooling' reads .* --attention_head"),
         ((Pooling("selection"),), (), "--pooling_head=attention|selection: no term of the loss reads"),
+        ((Boundaries(True),), (), "--boundary_head: no term of the loss reads"),
+        ((), (Boundary(1.0),), "'boundary' reads what the network computes with --boundary_head, which is switched"),
     ):
         with pytest.raises(UserError, match=message.replace("|", r"\|")):
             check_heads(heads, terms)
@@ -217,7 +223,7 @@ def test_a_variable_that_no_term_reaches_is_named() -> None:
 
 def test_heads_come_back_from_a_runs_description() -> None:
     choices = heads_as_dict((*HEADS, Pooling()))
-    assert list(choices) == ["attention", "background", "pooling"]
+    assert list(choices) == ["attention", "background", "boundaries", "pooling"]
     assert heads_from_dict(choices) == HEADS
     assert heads_as_dict((Attention(), BackgroundClass(), Pooling())) == {}
     twin = ThreeCNet.from_config(make_model().get_config())
@@ -239,6 +245,46 @@ def test_a_run_describes_its_heads_and_terms_and_needs_no_extension(dataset_dir:
     assert plain.training == off.training and not off.heads and "terms" not in off.training.as_dict()
     with pytest.raises(UserError, match=r"there is none\. Train with --attention_head"):
         described(detection=detection)
+    bounded = DetectionConfig(proposals="boundaries")
+    assert described(heads=HEADS, terms=TERMS, detection=bounded).detection == bounded
+    with pytest.raises(UserError, match=r"there are none\. Train with --boundary_head"):
+        described(detection=bounded, heads=(Boundaries(),))
+
+
+def test_boundaries_are_learned_and_move_nothing_else() -> None:
+    """The same trunk, bit by bit, with and without the head and its term; the head itself learns."""
+    found = []
+    for heads, terms in (((), ()), ((Boundaries(True, "1,2,5", 6),), (Boundary(3.0),))):
+        model = ThreeCNet(CLASSES, DIM, ModelConfig(dropout=0.5), seed=1, heads=heads)
+        model.compile(make_optimizer(0.1, OptimizerConfig(optimizer="sgd")), terms=terms, weight_decay=0.0)
+        before = {name: variable.numpy() for name, variable in model.named_variables().items()}
+        for _ in range(3):
+            values = model.update(batch([12, 6, 24, 7]))
+        after = {name: variable.numpy() for name, variable in model.named_variables().items()}
+        found.append(after)
+        moved = {name for name, value in after.items() if not np.array_equal(value, before[name])}
+        assert {name for name in after if name.startswith("boundaries")} <= moved
+    assert 0 < float(values["boundary"]) < 0.7 and float(values["boundary_videos"]) == 4
+    for name, value in found[0].items():
+        np.testing.assert_array_equal(found[1][name], value, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "anchors", ["", "1,1", "2,1", "0.5,1", "a", "1,inf", "1,nan", ",".join(map(str, range(1, 18)))]
+)
+def test_anchors_that_are_no_widths_are_refused(anchors: str) -> None:
+    with pytest.raises(UserError, match=f"--boundary_anchors={anchors}; expected up to 16 increasing widths"):
+        Boundaries(True, anchors)
+
+
+def test_a_head_without_units_is_refused_and_anchors_begin_where_they_are() -> None:
+    with pytest.raises(UserError, match="--boundary_width=0"):
+        Boundaries(True, boundary_width=0)
+    model = ThreeCNet(CLASSES, DIM, heads=(Boundaries(True),), seed=3)
+    spans = model(ragged_features([100]))["boundaries"][0].numpy()
+    widths, middles = spans[50, :, 1] - spans[50, :, 0], spans[50].mean(axis=1)
+    np.testing.assert_allclose(widths, [1, 2, 4, 8, 16, 32], rtol=0.3)
+    assert np.all(np.abs(middles - 50.5) < 0.3 * widths)
 
 
 def test_widths_are_the_published_ones_unless_given() -> None:

@@ -20,7 +20,7 @@ from tc3net.detection import DetectionConfig, detect, detect_videos, mixed_tcam,
 from tc3net.export import export
 from tc3net.inference.new_videos import score_features
 from tc3net.inference.scorer import Scorer
-from tc3net.model import Attention, Pooling, ThreeCNet
+from tc3net.model import Attention, Boundaries, Pooling, ThreeCNet
 from tc3net.prediction.follow import StreamDetector
 from tc3net.saved_model.signatures import Service
 from tc3net.saved_model.warmup import PATH as WARMUP_PATH
@@ -142,6 +142,10 @@ METHODS = {
         threshold="value", threshold_levels="0.3,0.5,0.7", score="contrast", score_track="product",
         score_class="probability", score_gamma=0.2, nms="soft",
     ),
+    "autoloc": DetectionConfig(
+        proposals="boundaries", class_filter="all", threshold="range", threshold_levels="0.1", smoothing="gaussian",
+        score_class="probability", score_gamma=0.2, nms="hard", nms_tiou=0.4,
+    ),
     "stpn": DetectionConfig(
         fused_weight=0.0, rgb_weight=0.5, flow_weight=0.5, segment_scores="sigmoid", track="product",
         class_scores="pooled", probability="sigmoid", class_filter="all", min_probability=0.1, threshold="value",
@@ -152,7 +156,8 @@ METHODS = {
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_model_with_attention_is_served_as_predict_and_a_growing_file_have_it(method: str) -> None:
-    model, config = make_model(heads=(Attention("conv", 4), Pooling("attention"))), METHODS[method]
+    heads = (Attention("conv", 4), Boundaries(True, "1,2,4", 5), Pooling("attention"))
+    model, config = make_model(heads=heads), METHODS[method]
     serve, specs = service(model, config).signatures()["serving_default"]
     lengths = [20, 1, 33]
     features = padded_features(lengths, fill=np.nan)

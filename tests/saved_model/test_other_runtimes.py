@@ -165,6 +165,13 @@ def test_an_absent_converter_says_what_to_install_and_nothing_is_written(
         check_formats(("savedmodel", "tflite"))
 
 
+def test_a_rule_that_the_file_beside_other_formats_does_not_have_is_refused() -> None:
+    bounded = DetectionConfig(proposals="boundaries")
+    check_formats(("savedmodel",), detection=bounded)
+    with pytest.raises(UserError, match=r"--formats=savedmodel,onnx with --proposals=boundaries.*or --proposals=runs"):
+        check_formats(("savedmodel", "onnx"), detection=bounded)
+
+
 def test_what_tflite_cannot_hold_is_refused_before_it_is_tried() -> None:
     model = make_model(heads=(Pooling("selection"),))
     with pytest.raises(UserError, match=r"--pooling_head.*Leave tflite out: onnx can hold it"):
