@@ -168,6 +168,15 @@ def test_documented_python_calls_what_exists_as_it_is_defined() -> None:
     assert "too many positional arguments" in wrong
 
 
+def test_what_a_conversion_ends_with_is_shown_as_it_is_printed() -> None:
+    """tests/data_prep/test_convert.py has the printed line."""
+    pages = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    shown = re.findall(r"^.*: \d+ classes \(\d+ counted\), .*$", pages, flags=re.M)
+    assert len(shown) >= 3
+    for line in shown:
+        assert re.search(r"counted\), streams \w+ \d+(, then \w+ \d+)*, float(16|32)$", line), line
+
+
 def walk(folder: Path, page: str, added: dict[str, list[str]]) -> dict[str, str]:
     """Runs a page's commands one after the other in a folder; what each has printed.
 
