@@ -21,6 +21,7 @@ STAMP_BEAM    := $(VENV)/.beam
 STAMP_ENGINES := $(VENV)/.engines
 STAMP_ONNX    := $(VENV)/.onnx
 STAMP_STORAGE := $(VENV)/.storage
+STAMP_DOCS    := $(VENV)/.docs
 VENV_ADDONS   := .venv-addons
 RUN_ADDONS    := $(VENV_ADDONS)/bin/python
 STAMP_ADDONS  := $(VENV_ADDONS)/.installed
@@ -68,8 +69,7 @@ storage: $(STAMP_STORAGE)
 weights: $(STAMP)
 	$(RUN) -m data_prep.weights --network=i3d_rgb
 
-docs: $(STAMP)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[docs]'
+docs: $(STAMP_DOCS)
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 # Succeeds where an interpreter is there that tensorflow-addons runs on.
@@ -108,6 +108,10 @@ $(STAMP_ONNX): $(STAMP)
 $(STAMP_STORAGE): $(STAMP)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[storage]'
 	@touch $(STAMP_STORAGE)
+
+$(STAMP_DOCS): $(STAMP)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[docs]'
+	@touch $(STAMP_DOCS)
 
 $(STAMP_ADDONS): requirements-addons.txt setup.py
 	@test -n "$(PYTHON_ADDONS)" || { echo "No Python 3.9, 3.10 or 3.11 with its venv module found, which tensorflow-addons needs: install one, or run make PYTHON_ADDONS=/path/to/python $(MAKECMDGOALS)"; exit 1; }

@@ -13,7 +13,7 @@ from data_prep.extraction.sampling import Sampling
 from tc3net.common.errors import UserError
 
 # [N, frames, H, W, channels], float32 -> [N, D]
-Function = Callable[[np.ndarray], Any]
+Function = Callable[["np.ndarray"], Any]
 _MARK = "tc3net_backbone"
 UNNAMED = "not named"
 

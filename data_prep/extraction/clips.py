@@ -18,7 +18,7 @@ from data_prep.extraction.sampling import Sampling, crops, resample, scaled, seg
 
 Item = TypeVar("Item")
 # Stream -> [segments, crops, frames, size, size, channels]
-Clips = dict[str, np.ndarray]
+Clips = dict[str, "np.ndarray"]
 
 
 class Stopwatch:

@@ -15,7 +15,7 @@ import numpy as np
 from data_prep.extraction.inception import InceptionPlan, Unit
 from tc3net.common.errors import UserError
 
-Arrays = Mapping[str, np.ndarray]
+Arrays = Mapping[str, "np.ndarray"]
 NORM_EPSILON = 1e-3  # of DeepMind's batch norm, and of the ports of it
 _NORM = ("beta", "moving_mean", "moving_variance")
 GAMMA = "gamma"

@@ -8,7 +8,7 @@ The file, all numbers little-endian:
     16 to 15+H   JSON, ended by spaces: {subset: {"records": V, "begin": byte where its rows begin, "sha256": of its
                  rows, "shards": SHA-256 of what the manifest says about its shards (`described`)}}
     32 bytes     SHA-256 of everything before
-    rows         of each subset, in the manifest's order: V times 24 bytes, `ROW`
+    rows         of each subset, in the manifest's order: V times 24 bytes, `row_dtype`
 
 The conversion writes it last. Where it is absent, damaged, or of other shards, `records_of` makes it anew from the
 records' frames, one read per record, which is what opening a data set cost before this file existed.
@@ -38,9 +38,6 @@ from tc3net.common.storage import is_remote, local_copy, path_of
 from tc3net.data import schema
 
 INDEX_NAME = "dataset.index"
-# Of one record: the byte at which its frame begins in its shard, bytes of the serialized Example, number of the shard
-# among the subset's, number of segments (0 where the record does not say it).
-ROW = np.dtype([("offset", "<i8"), ("length", "<i8"), ("shard", "<u4"), ("segments", "<u4")])
 
 _MAGIC, _VERSION = b"tc3index", 1
 _START = struct.Struct("<8sII")
@@ -48,6 +45,12 @@ _HEADER_BYTES, _FOOTER_BYTES = 12, 4  # TFRecord framing: uint64 length and its 
 # A record's keys are sorted, so that the number of segments lies near its end: it is found there without the features.
 _TAIL_BYTES = 256
 _SEGMENTS = re.compile(rb"\x0a\x12video/num_segments\x12.\x1a.\x0a.([\x80-\xff]{0,3}[\x00-\x7f])", re.DOTALL)
+
+
+def row_dtype() -> np.dtype[np.void]:
+    """Of one record: the byte at which its frame begins in its shard, bytes of the serialized Example, number of the
+    shard among the subset's, number of segments (0 where the record does not say it)."""
+    return np.dtype([("offset", "<i8"), ("length", "<i8"), ("shard", "<u4"), ("segments", "<u4")])
 
 
 class _UnusableError(Exception):
@@ -84,7 +87,7 @@ def scan_shard(path: Path, number: int = 0) -> np.ndarray:
         number: the shard's, among the subset's.
 
     Returns:
-        [V] of dtype `ROW`.
+        [V] of `row_dtype`.
 
     Raises:
         UserError: the file ends within a record.
@@ -111,7 +114,7 @@ def scan_shard(path: Path, number: int = 0) -> np.ndarray:
             lengths.append(length)
             segments.append(_num_segments(around[: payload_end - begin], local, position, length))
             position, header = end, around[end - begin :]
-    rows = np.empty(len(offsets), ROW)
+    rows = np.empty(len(offsets), row_dtype())
     rows["offset"], rows["length"], rows["segments"], rows["shard"] = offsets, lengths, segments, number
     return rows
 
@@ -123,7 +126,7 @@ def scan_subset(folder: Path, info: schema.SplitInfo) -> np.ndarray:
         UserError: a shard is truncated, or holds another number of records than the manifest says.
         OSError: a shard cannot be read.
     """
-    parts = [np.empty(0, ROW)]
+    parts = [np.empty(0, row_dtype())]
     for number, shard in enumerate(info.shards):
         rows = scan_shard(folder / shard.file, number)
         if len(rows) != shard.videos:
@@ -200,8 +203,8 @@ def read_index(folder: Path, manifest: schema.Manifest, subset: str) -> np.ndarr
         if entry["shards"] != described(manifest.splits[subset]):
             raise _UnusableError(f"stale: {schema.MANIFEST_NAME} tells of other shards")
         file.seek(entry["begin"])
-        read = file.read(entry["records"] * ROW.itemsize)
-    rows = np.frombuffer(read[: len(read) // ROW.itemsize * ROW.itemsize], ROW)
+        read = file.read(entry["records"] * row_dtype().itemsize)
+    rows = np.frombuffer(read[: len(read) // row_dtype().itemsize * row_dtype().itemsize], row_dtype())
     if len(rows) != entry["records"]:
         raise _UnusableError(f"truncated: {len(rows)} of {counted(entry['records'], 'record')} found")
     if hashlib.sha256(rows.data).hexdigest() != entry["sha256"]:
@@ -222,7 +225,7 @@ def records_of(folder: Path, manifest: schema.Manifest, subset: str, newest_shar
             they may have been written anew, or just been copied.
 
     Returns:
-        [V] of dtype `ROW`.
+        [V] of `row_dtype`.
 
     Raises:
         UserError: see `scan_subset`.

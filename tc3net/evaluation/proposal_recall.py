@@ -10,8 +10,6 @@ from tc3net.evaluation.checks import check_detections, check_ground_truth
 from tc3net.evaluation.matching import Intervals, pair_up
 from tc3net.intervals.columns import Detections, GroundTruth
 
-_TIOUS = np.linspace(0.5, 0.95, 10)
-
 
 @dataclass(frozen=True)
 class AverageRecall:
@@ -67,6 +65,7 @@ def average_recall(truth: GroundTruth, found: Detections, *, most: float = 100.0
     Raises:
         UserError: as `match_localization`.
     """
+    tious = np.linspace(0.5, 0.95, 10)
     check_ground_truth(truth)
     check_detections(found, len(truth.classes))
     videos, instance_video = np.unique(truth.video, return_inverse=True)
@@ -81,17 +80,17 @@ def average_recall(truth: GroundTruth, found: Detections, *, most: float = 100.0
     pairs = pair_up(
         Intervals(video[order], found.start_s[order], found.end_s[order]),
         Intervals(instance_video, truth.start_s, truth.end_s),
-        at_least=float(_TIOUS.min()),
+        at_least=float(tious.min()),
     )
     kept, shares = _kept(count, most)  # [v, 100]
-    recall = np.zeros((len(_TIOUS), shares))
-    for row, threshold in enumerate(_TIOUS):
+    recall = np.zeros((len(tious), shares))
+    for row, threshold in enumerate(tious):
         near = pairs.tiou >= threshold
         first = np.full(len(instance_video), np.iinfo(np.int64).max)  # [m], rank of the first proposal that covers it
         np.minimum.at(first, pairs.instance[near], rank[pairs.detection[near]])
         recall[row] = (first[:, np.newaxis] < kept[instance_video]).mean(axis=0)
     asked = np.arange(1, shares + 1) / shares * most
-    return AverageRecall(tuple(_TIOUS.tolist()), asked, recall, float(count.sum() / len(videos)))
+    return AverageRecall(tuple(tious.tolist()), asked, recall, float(count.sum() / len(videos)))
 
 
 def _kept(count: np.ndarray, most: float, shares: int = 100) -> tuple[np.ndarray, int]:

@@ -22,7 +22,7 @@ from tc3net.evaluation.rules import Decisions, match_activitynet, match_referenc
 from tc3net.intervals.columns import Detections, GroundTruth
 
 # (ground truth, detections, [t] thresholds, segment grid) -> decisions; see `rules.py` for what is checked before.
-Rule = Callable[[GroundTruth, Detections, np.ndarray, TimeBase], Decisions]
+Rule = Callable[[GroundTruth, Detections, "np.ndarray", TimeBase], Decisions]
 
 Edges = dict[str, tuple[float, ...]]
 
@@ -133,7 +133,7 @@ class Protocol:
             tious: of a result under this protocol, its own or others.
         """
         found = {name: _rows(wanted, tious) for name, wanted in self.averages.items()}
-        return {name: rows for name, rows in found.items() if rows is not None}
+        return {name: np.asarray(rows, np.int64) for name, rows in found.items() if rows is not None}
 
     @property
     def main_average(self) -> str | None:
@@ -146,16 +146,16 @@ class Protocol:
         return (self.main_average if self.average_selects else None) or self.main_tiou
 
 
-def _rows(wanted: Sequence[float], tious: Sequence[float]) -> np.ndarray | None:
+def _rows(wanted: Sequence[float], tious: Sequence[float]) -> list[int] | None:
     """Positions in `tious` of the wanted thresholds; None unless all are there."""
-    near = np.isclose(np.asarray(tious)[:, np.newaxis], np.asarray(wanted), rtol=0, atol=1e-9)  # [t, wanted]
-    return near.argmax(axis=0) if near.any(axis=0).all() else None
+    near = [[row for row, tiou in enumerate(tious) if abs(tiou - one) <= 1e-9] for one in wanted]
+    return [rows[0] for rows in near] if all(near) else None
 
 
-# Rounded, because 3 * 0.1 is not 0.3 and tIoUs of whole segments lie exactly on such thresholds.
-_THUMOS_TIOUS = tuple(np.round(np.arange(1, 8) * 0.1, 1).tolist())
-# Not rounded: the toolkit's 0.9 is 0.8999999999999999.
-_ACTIVITYNET_TIOUS = tuple(np.linspace(0.5, 0.95, 10).tolist())
+# Not multiples of 0.1, because 3 * 0.1 is not 0.3 and tIoUs of whole segments lie exactly on such thresholds.
+_THUMOS_TIOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+# What NumPy's linspace gives the toolkit.
+_ACTIVITYNET_TIOUS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.8999999999999999, 0.95)
 _THUMOS_AVERAGES = {"0.1:0.5": _THUMOS_TIOUS[:5], "0.3:0.7": _THUMOS_TIOUS[2:], "0.1:0.7": _THUMOS_TIOUS}
 
 PROTOCOLS: dict[str, Protocol] = {

@@ -27,7 +27,8 @@ OBJECTIVES = ("both", "map50", "average")
 
 
 def _levels(first: float, last: float, step: float) -> str:
-    return ",".join(f"{value:g}" for value in np.round(np.arange(first, last + step / 2, step), 4))
+    count = round((last - first) / step) + 1
+    return ",".join(f"{first + number * step:.4g}" for number in range(count))
 
 
 def stream_alternatives(streams: Sequence[str]) -> Alternatives:

@@ -21,7 +21,7 @@ import numpy as np
 
 GRID, CONSTANT = 2.0**20, 1e-5  # values are summed in multiples of 1 / GRID; relative range of a constant track
 FUSED, ATTENTION = "fused", "attention_fused"
-Outputs = Mapping[str, np.ndarray]
+Outputs = Mapping[str, "np.ndarray"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Commands import TensorFlow, Keras and matplotlib when they first use them, not when a module names them.
+"""Commands import TensorFlow, Keras, matplotlib and NumPy when they first use them, not when a module names them.
 
 `import tensorflow as tf` takes seconds. In a process that is one of our commands it gives a module that is still empty;
 the first attribute that is asked of it imports the real one in its place. So --help, a misspelt flag and input that is
@@ -23,7 +23,7 @@ from typing import Any
 
 from tc3net.terminal.start_noise import without_start_noise
 
-DEFERRED = ("tensorflow", "keras", "matplotlib")
+DEFERRED = ("tensorflow", "keras", "matplotlib", "numpy")
 # It asks for them while it sets them.
 _OF_THE_IMPORT_SYSTEM = {"__path__", "__file__", "__cached__"}
 _MARK = "TC3NET_DEFERS_IMPORTS"
@@ -63,6 +63,19 @@ class _Later(Loader):
         """Nothing yet."""
 
 
+class _Imported(Loader):
+    """Of a submodule that its package imports while it is filled: the import that led to that one takes it as it is."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module, self._spec = module, module.__spec__
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec
+
+
 class _Finder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -73,6 +86,10 @@ class _Finder(MetaPathFinder):
                 with _lock:
                     if type(package) is _Empty:
                         _fill(package)
+                found = sys.modules.get(name)
+                if found is not None:  # without this the import system would run its code a second time
+                    found.__spec__ = importlib.machinery.ModuleSpec(name, _Imported(found))
+                    return found.__spec__
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec is not None and spec.loader is not None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import importlib
+import inspect
 import json
 import re
 import shlex
@@ -11,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.support import forked_commands
-from tests.support.docs import PAGES, ROOT, module_commands, shell_lines
+from tests.support.docs import PAGES, ROOT, module_commands, python_blocks, shell_lines
 
 # Why a line that is no `python -m` is not run here.
 NOT_RUN = {
@@ -137,6 +140,42 @@ def test_every_line_is_parsed_or_has_a_reason() -> None:
     assert first == set(NOT_RUN)
     other = [line for page in PAGES for line in shell_lines(page) if re.match(r"python (?!-m )", line)]
     assert other == []
+
+
+def wrong_calls(code: str) -> list[str]:
+    """Calls of ours whose arguments do not fit; ImportError or AttributeError where a name is not there."""
+    tree, known, wrong = ast.parse(code), {}, []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("tc3net", "data_prep"):
+            module = importlib.import_module(str(node.module))
+            known |= {alias.asname or alias.name: getattr(module, alias.name) for alias in node.names}
+    for node in ast.walk(tree):
+        called = known.get(node.func.id) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+        if called is None or (isinstance(called, type) and issubclass(called, Exception)):  # those take anything
+            continue
+        given = {word.arg for word in node.keywords}
+        if None not in given and not any(isinstance(argument, ast.Starred) for argument in node.args):
+            try:
+                inspect.signature(called).bind(*node.args, **dict.fromkeys(given))
+            except TypeError as error:
+                wrong.append(f"{ast.unparse(node)}: {error}")
+    return wrong
+
+
+def test_documented_python_calls_what_exists_as_it_is_defined() -> None:
+    blocks = [block for page in PAGES for block in python_blocks(page)]
+    assert len(blocks) > 10 and [found for block in blocks for found in wrong_calls(block)] == []
+    (wrong,) = wrong_calls("from tc3net.data.schema import encode_request\nencode_request('a', rgb, flow)")
+    assert "too many positional arguments" in wrong
+
+
+def test_what_a_conversion_ends_with_is_shown_as_it_is_printed() -> None:
+    """tests/data_prep/test_convert.py has the printed line."""
+    pages = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    shown = re.findall(r"^.*: \d+ classes \(\d+ counted\), .*$", pages, flags=re.M)
+    assert len(shown) >= 3
+    for line in shown:
+        assert re.search(r"counted\), streams \w+ \d+(, then \w+ \d+)*, float(16|32)$", line), line
 
 
 def walk(folder: Path, page: str, added: dict[str, list[str]]) -> dict[str, str]:

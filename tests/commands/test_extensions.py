@@ -16,7 +16,7 @@ from tests.support.docs import ROOT, code_blocks, write_module
 
 EXTENSIONS = "--extensions=my_package.smoothness,my_package.gate"
 # The user's folder is the working directory, as with `python -m`; tc3net is installed or on PYTHONPATH.
-TRAIN = ("tc3net.train", "--batch_size=4", "--crop_segments=8", "--log_every=1", "--eval_every=2", "--notensorboard")
+TRAIN = ("tc3net.train", "--batch_size=4", "--crop_segments=8", "--log_every=1", "--eval_every=0", "--notensorboard")
 CHOSEN = ("--smoothness_weight=0.5", "--gate", "--ema_decay=0.9")
 
 
@@ -54,8 +54,9 @@ def checkpoint(run_dir: Path, step: int) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def run(user: Path) -> Path:
     """Trained with the term and the head, in two parts."""
-    train(user, "run", 2, EXTENSIONS, *CHOSEN)
-    return train(user, "run", 4, EXTENSIONS, *CHOSEN)
+    evaluated = (EXTENSIONS, *CHOSEN, "--eval_every=2")
+    train(user, "run", 2, *evaluated)
+    return train(user, "run", 4, *evaluated)
 
 
 def test_the_term_is_reported_and_the_head_is_checkpointed_averaged_and_moved(user: Path, run: Path) -> None:

@@ -1,4 +1,4 @@
-"""No command imports TensorFlow, Keras, matplotlib or OpenCV before it knows that it has to."""
+"""No command imports TensorFlow, NumPy, matplotlib or OpenCV before it knows that it has to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from tc3net.terminal.console import COMMANDS
 from tests.support.forked_commands import Command
 
-HEAVY = ("tensorflow", "keras", "matplotlib", "cv2", "av", "scipy", "h5py", "apache_beam", "distributed", "pyspark")
+HEAVY = (
+    "tensorflow", "keras", "matplotlib", "numpy", "cv2", "av", "scipy", "h5py", "apache_beam", "distributed", "pyspark",
+)  # fmt: skip
 # In one new process: what every command has imported once its flags are defined. A module that waits to be filled is
 # in sys.modules, but nothing of it is.
 DEFINE_ALL = """

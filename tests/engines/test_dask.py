@@ -12,8 +12,8 @@ import pytest
 from tc3net.common.errors import UserError
 from tc3net.engines.engine import EngineChoice, open_engine, run_tasks
 from tests.support import clusters
-from tests.support.cluster_steps import die, echo
 from tests.support.needs import DASK, needs
+from tests.support.plain_steps import die, echo
 
 pytestmark = needs(DASK)
 

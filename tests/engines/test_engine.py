@@ -24,8 +24,8 @@ from tc3net.engines.engine import (
     run_tasks,
 )
 from tc3net.engines.outcomes import outcome_line, results
-from tests.support.cluster_steps import echo
 from tests.support.needs import DASK, SPARK, needs
+from tests.support.plain_steps import echo
 
 
 class Careless:

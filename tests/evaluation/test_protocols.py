@@ -96,6 +96,11 @@ def test_parts_that_do_not_fit_together_are_refused(change: dict, message: str) 
     assert message in str(refused.value)
 
 
+def test_thresholds_are_those_of_the_toolkits_to_the_last_bit() -> None:
+    assert PROTOCOLS["activitynet"].tious == tuple(np.linspace(0.5, 0.95, 10).tolist())
+    assert THUMOS14.tious == tuple(np.round(np.arange(1, 8) * 0.1, 1).tolist())
+
+
 def test_other_thresholds_keep_what_they_can() -> None:
     few = THUMOS14.at([0.7, 0.3, 0.4, 0.6, 0.5])
     assert (few.tious, few.main_tiou, few.main_row(few.tious)) == ((0.7, 0.3, 0.4, 0.6, 0.5), 0.5, 4)

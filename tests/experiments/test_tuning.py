@@ -49,6 +49,8 @@ def test_the_space_starts_at_the_papers_rule_and_holds_valid_settings() -> None:
         assert replace(PAPER, **alternatives[0]) == PAPER
     named = [set().union(*alternatives) for alternatives in SPACE.values()]
     assert sum(len(names) for names in named) == len(set().union(*named))  # no setting on two axes
+    levels = [choice["threshold_levels"] for choice in SPACE["threshold"] if "threshold_levels" in choice]
+    assert {"0.3,0.4,0.5,0.6", "0.35,0.375,0.4,0.425,0.45,0.475,0.5,0.525,0.55"} <= set(levels)
 
 
 def test_fixed_settings_and_missing_streams_close_their_axes() -> None:

@@ -143,7 +143,8 @@ def test_the_command_in_other_processes_takes_the_flags_of_predict(
     flags += ["--weights=raw", "--threshold=range", "--threshold_levels=0.3,0.6"]
     local = run(["tc3net.predict", *flags, f"--output_dir={tmp_path / 'local'}"])
     assert local.returncode == 0, local.stderr
-    processes = ["--beam_option=direct_num_workers=2", "--beam_option=direct_running_mode=multi_processing"]
+    # One other process, which takes seconds to begin; tests/data_prep/test_beam.py has two.
+    processes = ["--beam_option=direct_num_workers=1", "--beam_option=direct_running_mode=multi_processing"]
     beamed = run(["tc3net.predict_beam", *flags, f"--output_dir={tmp_path / 'out'}", *processes])
     assert beamed.returncode == 0, beamed.stderr
     name = Task().file_name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from data_prep.conversion.workers import named
 from data_prep.features import FeatureReader
 
@@ -18,13 +16,3 @@ def fail_with_v2(reader: FeatureReader, video_id: str) -> int:
     """A bug that shows with one video."""
     with named(video_id):
         return 1 // (video_id != "v2")
-
-
-def echo(numbered: tuple[int, str]) -> str:
-    """An outcome line of a task that does nothing."""
-    return f'{{"task": {numbered[0]}, "result": "{numbered[1]}"}}'
-
-
-def die(numbered: tuple[int, str]) -> str:
-    """Ends the process that runs it, as running out of memory would."""
-    os._exit(9)

@@ -33,6 +33,15 @@ def code_blocks(page: str, section: str, language: str = "python") -> list[str]:
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 
 
+def python_blocks(page: str) -> list[str]:
+    """The Python code of a page.
+
+    Args:
+        page: path from the top folder.
+    """
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
 def shell_lines(page: str) -> list[str]:
     """What a page says to type: the lines of its `sh` blocks, continued ones joined, without comments.
 

@@ -19,7 +19,7 @@ PACKAGE = {
         from slow import part
         value = part.VALUE
     """,
-    "part.py": "VALUE = 7",
+    "part.py": "import sys\nVALUE = 7\nsys.times_run = getattr(sys, 'times_run', 0) + 1",
     "other.py": "import slow\nSEEN = slow.value",
     "broken.py": "",
 }
@@ -60,6 +60,18 @@ import slow
 def test_names_and_submodules_import_the_package_first(tmp_path: Path, code: str) -> None:
     done = run(tmp_path, code)
     assert done.stdout.startswith("7") and done.stderr == "tensorflow is imported\n"
+
+
+@pytest.mark.parametrize("code", ["import slow.part", "from slow.part import VALUE", "from slow import part"])
+def test_a_submodule_is_imported_once(tmp_path: Path, code: str) -> None:
+    """Asked for first, and imported by its package too, which its own import begins with."""
+    told = f"""
+import slow, sys
+{code}
+part = sys.modules["slow.part"]
+print(sys.times_run, part is slow.part, part.__spec__.name, type(part.__spec__.loader).__name__)
+"""
+    assert run(tmp_path, told).stdout == "1 True slow.part SourceFileLoader\n"
 
 
 def test_an_import_that_fails_fails_where_it_is_used_and_can_be_tried_again(tmp_path: Path) -> None:
