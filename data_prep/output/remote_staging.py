@@ -23,7 +23,7 @@ from tc3net.common.errors import UserError
 from tc3net.common.files import read_json
 from tc3net.common.storage import RemotePath, path_of
 from tc3net.common.storage.leases import Held, TakenError, lease
-from tc3net.data.record_index import ROW, scan_shard
+from tc3net.data.record_index import row_dtype, scan_shard
 from tc3net.data.schema import Manifest
 
 _LEASE, _DONE, _PREFIX_DIGITS, _TURNS = "conversion", ".done", 10, "ab"
@@ -99,7 +99,7 @@ class RemoteStaging:
         """Rows of `dataset.index` by subset, of the files that were written here as they lay on this machine."""
         found = {}
         for subset, split in manifest.splits.items():
-            parts = [np.empty(0, ROW)]
+            parts = [np.empty(0, row_dtype())]
             for number, shard in enumerate(split.shards):
                 rows = self._rows.get(shard.file)
                 parts.append(scan_shard(self.folder / shard.file) if rows is None else rows)
