@@ -147,7 +147,7 @@ def test_several_files_count_equally(scores: RawScores) -> None:
 
 
 def test_tuning_on_noisy_scores_finds_something_better(scores: RawScores) -> None:
-    best, _ = search(Objective([scores], "thumos14", "both"), PAPER, open_axes((), RGB_FLOW), 12, 0)
+    best, _ = search(Objective([scores], "thumos14", "both"), PAPER, open_axes((), RGB_FLOW), 30, 0)
     assert gain(best, Objective([scores], "thumos14", "both")(PAPER))[0] > 0
     assert changed_settings(best.config)
     assert changed_settings(PAPER) == {}
