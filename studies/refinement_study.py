@@ -5,9 +5,10 @@
 Trains small models and appends one JSON line per chain of stages to WORK/results.jsonl; what is there already is not
 repeated. A variant is a first stage of `studies.counting_study` (CLS+CL, 3C-Net, peaks:beta=10:...), alone or followed
 by `>` and a rule for the rounds after it: counts or relative, with settings, each after a colon: weight, batches,
-share, tiou, unsure, uncertainty; or truth, the true segments (a bound). With --holdout a quarter of the training videos
-is held out of all stages and scored in place of the test videos: choose there. The data sets are those of
-`studies.counting_study`, or any other.
+tcams, share, tiou, unsure, uncertainty, and find, which of the detection settings (plus, soft, probabilities) find the
+segments of the rounds after the second stage's first; or truth, the true segments (a bound). With --holdout a quarter
+of the training videos is held out of all stages and scored in place of the test videos: choose there. The data sets are
+those of `studies.counting_study`, or any other.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ FLAGS = flags.FLAGS
 WEIGHT = 3.0
 PLUS = "configs/thumos14_plus.cfg"
 TAGS = {"@0.5": "reference/mAP@0.50", "0.1:0.7": "reference/mAP@0.1:0.7"}
+WORDS = ("batches", "tcams")
 SETTINGS = {
-    "share": "pseudo_share", "tiou": "pseudo_max_tiou", "unsure": "pseudo_unsure",
+    "weight": "pseudo_weight", "share": "pseudo_share", "tiou": "pseudo_max_tiou", "unsure": "pseudo_unsure",
     "uncertainty": "pseudo_uncertainty",
 }  # fmt: skip
 RULES = ("counts", "relative", "truth")
@@ -72,36 +74,62 @@ def register_flags() -> None:
 
 
 def detections() -> dict[str, DetectionConfig]:
-    """The three settings that each model is scored with."""
+    """The settings that each model is scored with."""
     values = flags.FlagValues()
     define_flags(DetectionConfig, values)
     values(["", f"--flagfile={PLUS}"])
     plus = from_flags(DetectionConfig, values)
-    return {"paper": DetectionConfig(), "plus": plus, "soft": replace(plus, nms="soft", nms_sigma=0.3)}
+    probabilities = replace(
+        plus, segment_scores="sigmoid", score_track="thresholded", score_scale="none", threshold="range",
+        threshold_levels="0.05,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9",
+    )  # fmt: skip
+    soft = replace(plus, nms="soft", nms_sigma=0.3)
+    return {"paper": DetectionConfig(), "plus": plus, "soft": soft, "probabilities": probabilities}
 
 
-def parse_rule(text: str) -> tuple[PseudoConfig, float, str]:
-    """Selection, weight and batches of the rounds.
+@dataclass(frozen=True)
+class Rule:
+    """What the rounds after the first stage do.
+
+    Attributes:
+        pseudo: how segments are chosen and weighted.
+        find: detection settings that find those of all rounds but the first, whose T-CAM is no probability.
+    """
+
+    pseudo: PseudoConfig
+    find: str
+
+    def detection(self, number: int) -> DetectionConfig:
+        """Settings that find the segments of a round, counted from 1."""
+        return detections()["plus" if number == 1 else self.find]
+
+
+def parse_rule(text: str) -> Rule:
+    """What the rounds do.
 
     Raises:
         UserError: an unknown rule or setting.
     """
     name, *parts = text.split(":")
-    choices: dict[str, Any] = {"pseudo_selection": "counts" if name == "truth" else name}
-    weight, batches = WEIGHT, "full"
+    choices: dict[str, Any] = {
+        "pseudo_selection": "counts" if name == "truth" else name, "pseudo_weight": WEIGHT, "pseudo_batches": "full",
+        "pseudo_tcams": "fused",
+    }  # fmt: skip
+    find = "plus"
     if name not in RULES:
         raise UserError(f"--variants: rule {name!r}; expected one of {', '.join(RULES)}.")
     for part in parts:
         key, _, value = part.partition("=")
-        if key == "weight":
-            weight = float(value)
-        elif key == "batches":
-            batches = value
+        if key == "find" and value in detections():
+            find = value
+        elif key in WORDS:
+            choices[f"pseudo_{key}"] = value
         elif key in SETTINGS:
             choices[SETTINGS[key]] = float(value)
         else:
-            raise UserError(f"--variants: setting {key!r}; expected weight, batches, {', '.join(SETTINGS)}.")
-    return PseudoConfig(**choices), weight, batches
+            names = ", ".join((*SETTINGS, *WORDS))
+            raise UserError(f"--variants: setting {part!r}; expected {names}, or find={'|'.join(detections())}.")
+    return Rule(PseudoConfig(**choices), find)
 
 
 def train(split: Split, loss: LossConfig, terms: Sequence[LossTerm], seed: int) -> ThreeCNet:
@@ -180,11 +208,16 @@ def run(variant: str, seed: int) -> dict[str, Any]:
     stages: list[dict[str, Any]] = [measure(others)]
     loss = replace(parse_variant(base)[0], beta=0.0)
     annotated = read_annotated(split)
-    for _ in range(FLAGS.rounds if rule else 0):
-        config, weight, batches = parse_rule(rule)
-        truth = rule.startswith("truth")
-        found = true_segments(own, annotated) if truth else find_segments(own, annotated, detections()["plus"], config)
-        term = PseudoSegmentTerm(targets_of(found, config), weight, batches, {})
+    for number in range(1, FLAGS.rounds + 1 if rule else 1):
+        chosen = parse_rule(rule)
+        config, truth = chosen.pseudo, rule.startswith("truth")
+        found = (
+            true_segments(own, annotated) if truth
+            else find_segments(own, annotated, chosen.detection(number), config)
+        )  # fmt: skip
+        term = PseudoSegmentTerm(
+            targets_of(found, config), config.pseudo_weight, config.pseudo_batches, {}, config.pseudo_tcams
+        )
         scorer = Scorer(train(split, loss, (term,), seed))
         own, others = (score_videos(scorer, part, keep_streams=True) for part in (split, scored))
         stages.append({**measure(others), "pseudo": quality(found, own)})
@@ -208,8 +241,9 @@ def settings() -> dict[str, Any]:
 
 def table(entries: Sequence[dict[str, Any]]) -> str:
     """Markdown: a row per variant and stage, mAP@0.5 / 0.1:0.7 in %, mean ± deviation over the seeds."""
-    names = ("paper", "plus", "soft")
-    lines = [f"| variant | stage | seeds | {' | '.join(names)} |", "|---|---|---|---|---|---|"]
+    stages = [stage for entry in entries for stage in entry["stages"]]
+    names = [name for name in detections() if all(name in stage for stage in stages)]  # earlier results have fewer
+    lines = [f"| variant | stage | seeds | {' | '.join(names)} |", "|---" * (3 + len(names)) + "|"]
     for variant in dict.fromkeys(entry["variant"] for entry in entries):
         chains = [entry["stages"] for entry in entries if entry["variant"] == variant]
         for stage in range(min(map(len, chains))):

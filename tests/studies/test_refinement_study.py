@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studies.refinement_study import WEIGHT, detections, parse_rule, quality, table
+from studies.refinement_study import WEIGHT, Rule, detections, parse_rule, quality, table
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig
 from tc3net.refinement.choice import ACTION, PseudoConfig, PseudoSegments
@@ -13,18 +13,22 @@ from tests.support.report_cases import raw_scores
 
 
 def test_a_rule_with_its_settings() -> None:
-    expected = PseudoConfig(pseudo_selection="relative", pseudo_share=0.7, pseudo_unsure=1.0)
-    assert parse_rule("relative:share=0.7:unsure=1:weight=2:batches=all") == (expected, 2.0, "all")
-    assert parse_rule("counts") == (PseudoConfig(), WEIGHT, "full") and parse_rule("truth") == parse_rule("counts")
-    for wrong in ("best", "counts:beta=1"):
+    plain = PseudoConfig(pseudo_weight=WEIGHT, pseudo_batches="full", pseudo_tcams="fused")
+    expected = PseudoConfig(pseudo_selection="relative", pseudo_share=0.7, pseudo_unsure=1.0, pseudo_weight=2.0)
+    assert parse_rule("relative:share=0.7:unsure=1:weight=2:batches=all:tcams=all") == Rule(expected, "plus")
+    assert parse_rule("counts") == Rule(plain, "plus") == parse_rule("truth")
+    found = parse_rule("counts:find=probabilities")
+    assert [found.detection(number).segment_scores for number in (1, 2, 3)] == ["none", "sigmoid", "sigmoid"]
+    for wrong in ("best", "counts:beta=1", "counts:find=best"):
         with pytest.raises(UserError, match="--variants"):
             parse_rule(wrong)
 
 
-def test_every_model_is_scored_with_three_settings() -> None:
+def test_every_model_is_scored_with_four_settings() -> None:
     found = detections()
     assert found["paper"] == DetectionConfig() and found["plus"].threshold == "quantile"
     assert (found["soft"].nms, found["soft"].nms_sigma) == ("soft", 0.3)
+    assert (found["probabilities"].segment_scores, found["probabilities"].score_track) == ("sigmoid", "thresholded")
 
 
 def test_precision_and_recall_of_segments() -> None:
