@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,8 @@ class RowArrays:
     def __init__(self, path: str | Path, video_ids: Sequence[str]) -> None:
         self._path = path_of(path)
         require_there(self._path)
-        self._copy = contextlib.ExitStack()  # of a remote file, kept as long as its rows are read
+        # Of a remote file, kept as long as its rows are read.
+        self._copy: contextlib.ExitStack | None = contextlib.ExitStack()
         self._rows = load_rows(self._copy.enter_context(local_copy(self._path)))
         if len(self._rows) != len(video_ids):
             raise UserError(
@@ -67,6 +69,10 @@ class RowArrays:
             if held
             else ()
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes of this machine, which read the same local copy; it stays its first owner's."""
+        return {**self.__dict__, "_copy": None}
 
     def names(self) -> list[str]:
         """Names of all rows, in row order."""

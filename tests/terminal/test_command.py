@@ -31,7 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr(command, "define_extensions_flag", lambda: None)
         monkeypatch.setattr(command, "say_interrupted", lambda: 130)
         monkeypatch.setattr(os, "dup2", lambda *_: None)
-        monkeypatch.setattr(flags, "FLAGS", {"verbosity": type("Flag", (), {"present": 1})})
+        monkeypatch.setattr(flags, "FLAGS", {"verbosity": type("Flag", (), {"present": 1, "value": 0})})
         with pytest.raises(SystemExit) as stopped:
             command.run_main(main)
         return stopped.value.code, capsys.readouterr().err
