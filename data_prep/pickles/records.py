@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import pickletools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from data_prep.pickles.scan import TOKEN_BYTES, StoredArray
 from tc3net.common.errors import UserError
 
+_REMEMBERS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
 # What each (module, name) of a pickle stands for; everything else is refused.
@@ -89,14 +91,47 @@ class Record:
         self.state = state
 
 
+def check_memo(file: BinaryIO) -> None:
+    """Refuses a pickle that remembers an object under a number that no honest one reaches.
+
+    The pickle machine keeps a list as long as the largest number: one flipped byte can make that 32 GB. Numbers count
+    what is remembered, and each takes a byte at least.
+
+    Args:
+        file: seekable; it is left where it is.
+
+    Raises:
+        DamagedError: there is such a number.
+        Exception: of any kind, when its bytes are damaged.
+    """
+    start = file.tell()
+    for instruction, argument, position in pickletools.genops(file):
+        if instruction.name in _REMEMBERS and argument > position - start:
+            raise DamagedError(f"{instruction.name} {argument} at byte {position}")
+    file.seek(start)
+
+
 class RecordingUnpickler(pickle.Unpickler):
     """Records calls instead of making them.
+
+    Args:
+        file: seekable.
+        encoding: of what Python 2 called str.
 
     Attributes:
         admitted: (module, name) -> what it stands for.
     """
 
     admitted: ClassVar[Mapping[tuple[str, str], str]] = ADMITTED
+
+    def __init__(self, file: BinaryIO, *, encoding: str) -> None:
+        super().__init__(file, encoding=encoding)
+        self._file = file
+
+    def load(self) -> Any:
+        """Carries the pickle out, once `check_memo` has gone through it."""
+        check_memo(self._file)
+        return super().load()
 
     def find_class(self, module: str, name: str, /) -> Any:
         """Looks the pair up as it stands, so a dotted name ("dtype.__class__") is simply not found."""

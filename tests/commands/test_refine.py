@@ -26,7 +26,7 @@ def test_a_refined_run_is_a_run_like_any_other(work: Path, tmp_path: Path) -> No
         json.loads((refined / "pseudo_segments.json").read_text()),
     )
     assert (term["weight"], term["sha256"]) == (10, content["sha256"])
-    assert (info["training"]["beta"], info["detection"]["threshold"]) == (0, "quantile")
+    assert (info["training"]["beta"], info["detection"]["segment_scores"]) == (0, "sigmoid")
     # Its flags.cfg is the whole command: a finished refinement is recognised.
     output = command("tc3net.refine", f"--flagfile={refined / 'flags.cfg'}")
     assert "Resuming after step 2" in output and "pseudo segments of" not in output

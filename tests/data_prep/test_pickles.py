@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.pickles.arrays import as_text, load_array
+from data_prep.pickles.records import DamagedError, load_records
 from tc3net.common.errors import UserError
 from tests.support.needs import REAL_ANNOTATIONS, SHARED_DATA, needs
 
@@ -227,6 +228,16 @@ def test_truncated_and_foreign_files_are_named(tmp_path):
     write_npy(tmp_path / "shape.npy", pickle.dumps(object_array(1, 2)), (3,))
     with pytest.raises(UserError, match="shape"):
         load_array(tmp_path / "shape.npy")
+
+
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\x7f", b"p2147483647\n", b"q\xff"], ids=["4 bytes", "text", "1 byte"])
+def test_a_number_to_remember_by_takes_no_memory(put: bytes) -> None:
+    """The pickle machine would keep a list of 2^32 places, 32 GB: one flipped byte in a file does that."""
+    payload = pickle.dumps([1, 2], protocol=2)
+    assert payload[2:5] == b"]q\x00"
+    with pytest.raises(DamagedError, match=r"PUT \d+ at byte 3"):
+        load_records(io.BytesIO(payload[:3] + put + payload[5:]), "x.npy")
+    assert load_records(io.BytesIO(payload), "x.npy") == [1, 2]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
