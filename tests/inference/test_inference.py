@@ -291,7 +291,7 @@ def test_a_file_of_another_kind_is_named(saved: tuple[Path, RawScores], kind: st
     elif kind == "other_archive":
         np.savez(path, a=np.zeros(3))
     elif kind == "other_format":
-        np.savez(path, **{**arrays, "format": np.asarray(5)})
+        np.savez(path, **{**arrays, "format": np.asarray(99)})
     elif kind == "field_missing":
         np.savez(path, **{name: array for name, array in arrays.items() if name != "pooled"})
     elif kind == "field_unknown":

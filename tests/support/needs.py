@@ -153,10 +153,7 @@ TENSORFLOW_SERVING = Need(
 )
 OPENSSL = Need("tests of TLS", "install openssl", here=shutil.which("openssl") is not None)
 PROC = Need("tests of memory", "they read /proc, which Linux has", here=Path("/proc/self/statm").exists())
-NEEDS = (
-    BROWSER, BEAM, DASK, SPARK, SCIPY, OTHER_STACK, ADDONS, WITHOUT_ADDONS, REAL_ANNOTATIONS, REAL_FILES,
-    PUBLISHED_DETECTIONS, VIDEO, OPTICAL_FLOW, I3D_WEIGHTS, TENSORFLOW_SERVING, OPENSSL, PROC, ONNX, TFLITE,
-)  # fmt: skip
+NEEDS = tuple(value for value in list(globals().values()) if isinstance(value, Need))
 
 
 def needs(need: Need) -> pytest.MarkDecorator:
