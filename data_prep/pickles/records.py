@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, ClassVar, Literal
+from typing import IO, Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class Record:
         self.state = state
 
 
-def check_memo(file: BinaryIO) -> None:
+def check_memo(file: IO[bytes]) -> None:
     """Refuses a pickle that remembers an object under a number that no honest one reaches.
 
     The pickle machine keeps a list as long as the largest number: one flipped byte can make that 32 GB. Numbers count
@@ -106,7 +106,7 @@ def check_memo(file: BinaryIO) -> None:
     """
     start = file.tell()
     for instruction, argument, position in pickletools.genops(file):
-        if instruction.name in _REMEMBERS and argument > position - start:
+        if instruction.name in _REMEMBERS and (argument or 0) > (position or 0) - start:
             raise DamagedError(f"{instruction.name} {argument} at byte {position}")
     file.seek(start)
 
@@ -124,7 +124,7 @@ class RecordingUnpickler(pickle.Unpickler):
 
     admitted: ClassVar[Mapping[tuple[str, str], str]] = ADMITTED
 
-    def __init__(self, file: BinaryIO, *, encoding: str) -> None:
+    def __init__(self, file: IO[bytes], *, encoding: str) -> None:
         super().__init__(file, encoding=encoding)
         self._file = file
 

@@ -23,6 +23,7 @@ REMOTE: Mapping[str, tuple[str, ...]] = {
     "tc3net.report.__main__": (POSITIONAL, "output"),
 }
 _NO_PATHS = ("address", "name", "engine_option", "beam_option")  # that may hold :// nonetheless
+_STORAGES = ("gs://", "s3://", "ram://", "hdfs://", "viewfs://", "har://")
 _COPY = "Copy it to a disk first (gsutil cp, aws s3 cp), and results back. docs/remote-storage.md: which flags may."
 
 
@@ -41,7 +42,7 @@ def refuse_remote(module: str, positional: Sequence[str], values: flags.FlagValu
     follows = _value(values, "follow")
     given = [(POSITIONAL, word) for word in positional]
     given += [(name, word) for name in values for word in _words(values[name].value) if name not in _NO_PATHS]
-    remote = [(name, word) for name, word in given if is_remote(word) and not (name == "video" and follows)]
+    remote = [(name, word) for name, word in given if is_remote(word) and not (name == "video" and _is_stream(word))]
     for name, word in remote:
         flag = name if name == POSITIONAL else f"--{name}"
         if name not in allowed:
@@ -59,6 +60,11 @@ def refuse_remote(module: str, positional: Sequence[str], values: flags.FlagValu
                 f"{flag}={word} with --num_workers={values.num_workers} found; expected 1, since ram:// is the memory "
                 "of one process. Leave the flag out."
             )
+
+
+def _is_stream(word: str) -> bool:
+    """Whether an address of a video is one that is watched (rtsp://, http://, udp://), not a file's."""
+    return not word.lower().startswith(_STORAGES)
 
 
 def _value(values: flags.FlagValues, name: str) -> Any:

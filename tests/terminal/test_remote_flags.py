@@ -40,6 +40,7 @@ def test_local_paths_addresses_and_names_are_no_remote_paths() -> None:
     refuse_remote("tc3net.tune", ("a", "/b"), parsed("--output_dir=/a/gs:/b", "--features=a,b"))
     refuse_remote("tc3net.tune", (), parsed("--engine_option=address=tcp://h:1", "--address=http://h", "--name=a://b"))
     refuse_remote("tc3net.predict", (), parsed("--video=rtsp://camera/1", "--follow"))
+    refuse_remote("tc3net.predict", (), parsed("--video=rtsp://camera/1"))  # the command says what is missing
 
 
 @pytest.mark.parametrize(
