@@ -156,7 +156,8 @@ class MethodRuns:
         contest = self.contest
         run = open_run(str(run_dir), contest.choice)
         scores = run.score(held_out_videos(contest.dataset_dir, run), keep_streams=True)
-        axes = open_axes((), scores.streams, attended=scores.attention is not None)
+        attended, bounded = scores.attention is not None, scores.boundaries is not None
+        axes = open_axes((), scores.streams, attended=attended, bounded=bounded)
         objective = Objective([scores], contest.protocol, "both")
         starts = [objective(run.info.detection), objective(self._common_rule(scores))]
         start = max(starts, key=lambda trial: trial.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -22,24 +24,24 @@ def test_everything_runs_in_memory(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def run_beside(server: Callable[[Path], AbstractContextManager[dict[str, str]]], case: str, folder: Path) -> None:
+    """Runs a case of `tests.support.remote_case` in a process of its own, beside a server."""
+    for name in ("server", "here"):
+        (folder / name).mkdir()
+    with server(folder / "server") as variables:
+        code = f"from tests.support.remote_case import *; {case}"
+        done = forked_commands.Command(("-c", code), folder / "here", variables).finish()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @needs(CLOUD_STORAGE)
 def test_everything_runs_on_an_object_store(tmp_path: Path) -> None:
-    (tmp_path / "server").mkdir()
-    (tmp_path / "here").mkdir()
-    code = f"from tests.support.remote_case import everything; everything('gs://{BUCKET}/top', tensorboard=False)"
-    with cloud_storage(tmp_path / "server") as variables:
-        done = forked_commands.Command(("-c", code), tmp_path / "here", variables).finish()
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_beside(cloud_storage, f"everything('gs://{BUCKET}/top', tensorboard=False)", tmp_path)
 
 
 @needs(S3)
 def test_a_data_set_is_converted_on_s3(tmp_path: Path) -> None:
-    (tmp_path / "server").mkdir()
-    (tmp_path / "here").mkdir()
-    code = f"from tests.support.remote_case import converted; converted('s3://{BUCKET}/top')"
-    with simple_storage(tmp_path / "server") as variables:
-        done = forked_commands.Command(("-c", code), tmp_path / "here", variables).finish()
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_beside(simple_storage, f"converted('s3://{BUCKET}/top')", tmp_path)
 
 
 # Every path-like flag of every command that takes none on remote storage, and some of the others.

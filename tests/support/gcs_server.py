@@ -71,7 +71,10 @@ def _serve(client: socket.socket, context: ssl.SSLContext, emulator: int) -> Non
     with contextlib.suppress(OSError), client:
         asked = b""
         while b"\r\n\r\n" not in asked:
-            asked += client.recv(4096)
+            more = client.recv(4096)
+            if not more:  # gone before it had asked
+                return
+            asked += more
         if not asked.startswith(tuple(f"CONNECT {host}:443 ".encode() for host in HOSTS)):
             client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")  # nothing leaves this machine
             return
