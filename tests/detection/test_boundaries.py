@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tc3net.common.errors import UserError
@@ -44,7 +44,7 @@ CONFIGS = st.builds(
 
 
 def network_outputs(seed: int, lengths: list[int], classes: int = 3, anchors: int = 4) -> list[dict[str, np.ndarray]]:
-    """T-CAM and boundaries of each video: continuous values, so that nothing ties."""
+    """T-CAM and boundaries of each video: continuous values, so that next to nothing ties."""
     rng, videos = np.random.default_rng(seed), []
     for s in lengths:
         center = np.clip(np.arange(s)[:, None] + rng.normal(0.5, 1, (s, anchors)), 0, s)
@@ -94,12 +94,12 @@ def test_nothing_is_found_where_nothing_stands_out() -> None:
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 40), min_size=1, max_size=3), CONFIGS)
 def test_detections_are_the_oracles_under_every_choice(seed: int, lengths: list[int], config: DetectionConfig) -> None:
     videos = network_outputs(seed, lengths)
+    float64 = [(video["tcam_fused"].astype(float), video["boundaries"].astype(float)) for video in videos]
+    assume(min(boundary_oracle.closest_tie(*video, config) for video in float64) > 5e-6)
     expected = [
         (number, *one)
-        for number, video in enumerate(videos)
-        for one in boundary_oracle.detections(
-            video["tcam_fused"].astype(float), video["boundaries"].astype(float), config
-        )
+        for number, video in enumerate(float64)
+        for one in boundary_oracle.detections(*video, config)
     ]
     found = found_in(videos, config)
     assert [one[:4] for one in found] == [one[:4] for one in sorted(expected)]  # boundaries to the last bit

@@ -5,7 +5,8 @@ Independent of tc3net: no shared code, no cumulative sums; integrals add up what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,22 +121,43 @@ def loss_gradient(tcams: Sequence[Array], bounds: Sequence[Array], labels: Array
     return [gradient / max(videos, 1) for gradient in found]
 
 
+def proposed(track: Array, bounds: Array, config: Any) -> Iterator[tuple[tuple[float, float], float, float]]:
+    """The best interval of each segment above the threshold, its OIC, and how much worse the next best one is."""
+    heat = heat_of(track)
+    for t in np.flatnonzero(track > min(detection_oracle.etas(track, config))):
+        values = np.array(
+            [contrast(heat, a, b) if b - a >= config.min_segments else 1.0 for a, b in bounds[t].tolist()]
+        )
+        best = int(np.argmin(values))
+        others = values[np.any(bounds[t] != bounds[t, best], axis=1)]
+        yield tuple(bounds[t, best].tolist()), values[best], min(others, default=np.inf) - values[best]
+
+
+def closest_tie(tcam: Array, bounds: Array, config: Any, divisor: int = 8) -> float:
+    """`detection_oracle.closest_tie`, with the decisions between intervals and about each of them.
+
+    The package sums heat in multiples of 2^-20: intervals whose contrasts differ by less are equally good.
+    """
+    gaps = [detection_oracle.closest_tie(tcam, config, divisor)]
+    for column in tcam.T:
+        kept = {}
+        for span, oic, gap in proposed(detection_oracle.smoothed(column, config), bounds, config):
+            gaps += [abs(oic - 0.7)]
+            if oic < 0.7:
+                gaps += [gap]
+                kept[span] = oic
+        pairs = itertools.combinations(kept, 2)
+        gaps += [abs(kept[a] - kept[b]) for a, b in pairs if detection_oracle.tiou(a, b) > 0]
+    return float(min(gaps))
+
+
 def detections(tcam: Array, bounds: Array, config: Any, divisor: int = 8) -> list[tuple[int, float, float, float]]:
     """(class, start, end, score) of one video, in segments, by class, start, the longer first."""
     means = np.array([detection_oracle.top_k_mean(column, divisor, config.detection_top_k) for column in tcam.T])
     result = []
     for label in detection_oracle.detected(means, config):
         track = detection_oracle.smoothed(tcam[:, label], config)
-        heat, limit = heat_of(track), min(detection_oracle.etas(track, config))
-        warm = np.where(track > limit, heat, -1.0)  # the threshold is of the track's own values
-        spans = {}
-        for t in range(len(track)):
-            if warm[t] >= 0:
-                values = [
-                    contrast(heat, *span) if span[1] - span[0] >= config.min_segments else 1.0 for span in bounds[t]
-                ]
-                if min(values) < 0.7:
-                    spans[tuple(bounds[t, int(np.argmin(values))].tolist())] = min(values)
+        spans = {span: oic for span, oic, _ in proposed(track, bounds, config) if oic < 0.7}
         ordered = sorted(spans, key=lambda span: (span[0], -span[1]))
         by_class = {
             "top_k_mean": means[label],
