@@ -97,9 +97,7 @@ def test_detections_are_the_oracles_under_every_choice(seed: int, lengths: list[
     float64 = [(video["tcam_fused"].astype(float), video["boundaries"].astype(float)) for video in videos]
     assume(min(boundary_oracle.closest_tie(*video, config) for video in float64) > 5e-6)
     expected = [
-        (number, *one)
-        for number, video in enumerate(float64)
-        for one in boundary_oracle.detections(*video, config)
+        (number, *one) for number, video in enumerate(float64) for one in boundary_oracle.detections(*video, config)
     ]
     found = found_in(videos, config)
     assert [one[:4] for one in found] == [one[:4] for one in sorted(expected)]  # boundaries to the last bit
