@@ -2,6 +2,7 @@
 
     python -m data_prep.extract --videos=FILE_OR_FOLDER --output_dir=FEATURES
     python -m data_prep.extract --videos=FOLDER --output_dir=FEATURES --task_index=0 --num_tasks=8
+    python -m data_prep.extract --videos=FOLDER --output_dir=FEATURES --engine=dask --engine_option=address=tcp://host:8786
     python -m data_prep.extract --videos=FOLDER --output_dir=FEATURES --backbone=my_package:my_function
 
 FEATURES/rgb/<video>.npy [segments, 1024], and FEATURES/flow/ where weights of the flow network are there
@@ -11,16 +12,15 @@ goes on where it was killed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 from absl import flags
 
-from data_prep.extraction.backbones import Backbone, load_backbone, with_sampling
-from data_prep.extraction.extracting import Extraction, Extractor
-from data_prep.extraction.flow import FlowParameters
+from data_prep.extraction.extracting import Extractor
+from data_prep.extraction.jobs.engine_extraction import extract_on
+from data_prep.extraction.jobs.recipe import Recipe
 from data_prep.extraction.kinetics.classes import describe
 from data_prep.extraction.outcome import Outcome, describe_seconds
 from data_prep.extraction.sampling import Sampling
@@ -29,6 +29,8 @@ from data_prep.extraction.weight_cache import cache_folder, load_weights
 from tc3net.common.errors import UsageError, UserError
 from tc3net.data.parts import Part
 from tc3net.data.timebase import TimeBase
+from tc3net.engines import engine as engines
+from tc3net.engines.engine import define_engine_flags, engine_choice
 from tc3net.terminal.command import run_main
 from tc3net.terminal.devices import say_devices
 
@@ -62,36 +64,28 @@ def define_flags() -> None:
     )  # fmt: skip
     flags.DEFINE_integer("task_index", 0, "Which part of the videos to extract.")
     flags.DEFINE_integer("num_tasks", 1, "Number of parts that the videos are divided into.")
+    define_engine_flags(FLAGS)
+    flags.adopt_module_key_flags(engines)  # so that --help shows them
 
 
-def open_backbones() -> dict[str, Backbone]:
-    """Stream -> network, as the flags say.
+def recipe_from_flags() -> Recipe:
+    """What the flags say the features are made with.
 
     Raises:
-        UserError: weights or functions are not there, or flags contradict each other.
+        UserError: flags contradict each other.
     """
-    if FLAGS.backbone:
-        if FLAGS.random_weights or (FLAGS.streams and FLAGS.streams != ["rgb"]):
-            raise UserError(
-                "--backbone with --random_weights or --streams found; a network of your own makes the stream rgb. Drop "
-                "the other flag."
-            )
-        found = {"rgb": load_backbone(FLAGS.backbone)}
-    else:
-        from data_prep.extraction.i3d import open_i3d  # TensorFlow: processes that compute flow do without it
-
-        found = open_i3d(cache_folder(FLAGS.cache_dir), FLAGS.streams or None, FLAGS.random_weights)
-    names = {field.name for field in fields(Sampling)}
-    return with_sampling(found, {name: FLAGS[name].value for name in names & set(FLAGS) if FLAGS[name].present})
-
-
-def default_batch_size() -> int:
-    """I3D on a GPU is kept busy by many clips, on CPUs by one; another network's clips may be small."""
-    if FLAGS.backbone:
-        return 8
-    from data_prep.extraction.i3d import has_gpu
-
-    return 16 if has_gpu() else 1
+    names = sorted({field.name for field in fields(Sampling)} & set(FLAGS))
+    return Recipe(
+        FLAGS.backbone or None,
+        cache_folder(FLAGS.cache_dir),
+        tuple(FLAGS.streams) if FLAGS.streams else None,
+        FLAGS.random_weights,
+        tuple((name, FLAGS[name].value) for name in names if FLAGS[name].present),
+        FLAGS.flow_warps,
+        FLAGS.batch_size,
+        FLAGS.num_workers,
+        FLAGS.flow_workers,
+    )
 
 
 def report(outcome: Outcome) -> None:
@@ -136,21 +130,18 @@ def main(argv: Sequence[str]) -> None:
         raise UsageError(
             "--kinetics_classes with --backbone or --random_weights found; it is for I3D's own weights. Drop one."
         )
+    choice, recipe = engine_choice(FLAGS), recipe_from_flags()
     videos = videos_of_part(list_videos(FLAGS.videos), Part(FLAGS.task_index, FLAGS.num_tasks))
-    backbones = open_backbones()
-    if not FLAGS.backbone:
+    extraction = recipe.open()
+    if not FLAGS.backbone and choice.is_local:
         say_devices()
-    extraction = Extraction(
-        backbones,
-        FlowParameters(warps=FLAGS.flow_warps),
-        default_batch_size() if FLAGS.batch_size is None else FLAGS.batch_size,
-        FLAGS.num_workers,
-        FLAGS.flow_workers or os.cpu_count() or 1,
-    )
-    for stream, one in backbones.items():
+    for stream, one in extraction.backbones.items():
         print(f"{stream}: {one.name}, {one.weights}")
-    outcome = Extractor(extraction, Path(FLAGS.output_dir)).run(videos)
-    if FLAGS.kinetics_classes and "rgb" in backbones:
+    if choice.is_local:
+        outcome = Extractor(extraction, Path(FLAGS.output_dir)).run(videos)
+    else:
+        outcome = extract_on(choice, recipe, extraction, FLAGS.output_dir, videos)
+    if FLAGS.kinetics_classes and "rgb" in extraction.backbones:
         print_kinetics(videos, extraction.sampling, FLAGS.kinetics_classes)
     report(outcome)
 

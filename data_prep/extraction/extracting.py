@@ -22,7 +22,7 @@ from data_prep.extraction.clips import Clips, Stopwatch, batches, segment_clips
 from data_prep.extraction.decoding import Decoded, VideoFile, decoder_version, import_av
 from data_prep.extraction.flow import FlowParameters, FlowPool
 from data_prep.extraction.outcome import Outcome
-from data_prep.extraction.progress import Progress, opened, read_side_file
+from data_prep.extraction.progress import Progress, clear, opened, read_side_file
 from data_prep.extraction.sampling import Sampling
 from tc3net.common.errors import UserError
 from tc3net.common.files import sha256_of
@@ -282,6 +282,7 @@ class Extractor:
         try:
             sha256 = sha256_of(path)
             if self._finished.get(video_id) == sha256:
+                clear(self._output_dir, video_id)
                 self._outcome.skipped[video_id] = "finished before"
                 return None
             plan = {"settings": self._settings, "video_sha256": sha256}

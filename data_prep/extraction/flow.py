@@ -1,4 +1,4 @@
-"""Optical flow, TV-L1 as OpenCV's contrib modules compute it, in processes of their own.
+"""Optical flow, TV-L1 as OpenCV's contrib modules compute it, in processes of their own or in threads.
 
 Flow k leads from frame k to frame k + 1; the last frame, which has none after it, takes the flow before. Displacements
 are cut at 20 pixels (of frames whose short side is 256) and divided by that, as the I3D flow network was trained.
@@ -13,7 +13,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import resource_tracker
@@ -116,6 +116,8 @@ def compute_flows(frames: np.ndarray, parameters: FlowParameters) -> np.ndarray:
 class FlowPool:
     """Processes that compute flows; a context manager that ends them.
 
+    In a process that may not have children, such as a worker that Dask's nanny watches, they are threads.
+
     Args:
         parameters: of TV-L1.
         num_workers: processes.
@@ -127,6 +129,10 @@ class FlowPool:
     def __init__(self, parameters: FlowParameters, num_workers: int) -> None:
         import_opencv()
         self.parameters, self.num_workers = parameters, num_workers
+        self._pool: Executor
+        if multiprocessing.current_process().daemon:
+            self._pool = ThreadPoolExecutor(num_workers)
+            return
         # Spawned: TensorFlow's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         resource_tracker.ensure_running()  # before: starting it would make `not_for_children` end too early

@@ -157,11 +157,30 @@ def opened(output_dir: Path, video_id: str, plan: Mapping[str, Any], streams: li
         progress = Progress(output_dir, video_id, folder, streams)
         yield progress
         if side_file(output_dir, video_id).is_file():
-            shutil.rmtree(folder)
-            with contextlib.suppress(OSError):  # others are still being made
-                folder.parent.rmdir()
+            _remove(folder)
     finally:
         os.close(lock)
+
+
+def clear(output_dir: Path, video_id: str) -> None:
+    """Removes what a process left that was killed after it had finished a video.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = output_dir / PARTIAL / video_id
+    lock = try_lock(folder / _LOCK) if folder.is_dir() else None
+    if lock is not None:  # otherwise somebody is about to do it
+        try:
+            _remove(folder)
+        finally:
+            os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder)
+    with contextlib.suppress(OSError):  # others are still being made
+        folder.parent.rmdir()
 
 
 def _read_plan(folder: Path) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
 import shutil
 import sys
 import time
@@ -29,6 +30,9 @@ from data_prep.inputs.options import InputOptions, open_inputs
 from tc3net.common.errors import UserError
 from tc3net.data.parts import Part
 from tc3net.data.timebase import TimeBase
+from tc3net.engines.engine import EngineChoice
+from tests.support.cluster_extraction import check_extraction
+from tests.support.clusters import Cluster
 from tests.support.commands import command
 from tests.support.conversion import read_split
 from tests.support.docs import code_blocks, write_module
@@ -36,6 +40,7 @@ from tests.support.folders import snapshot
 from tests.support.forked_commands import Command
 from tests.support.narrow_i3d import PLAN, some_weights
 from tests.support.needs import (
+    BEAM,
     I3D_WEIGHTS,
     OPTICAL_FLOW,
     PUBLISHED,
@@ -179,6 +184,9 @@ def test_a_video_goes_on_where_it_was_interrupted(videos, tmp_path):
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
     again = extract(videos, tmp_path / "out")
     assert (again.segments, sorted(again.skipped)) == ({}, ["long", "short"])
+    shutil.copytree(tmp_path / "out" / "rgb", tmp_path / "out" / PARTIAL / "long")  # killed after the last file
+    extract(videos, tmp_path / "out")
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
     # Rows of other settings, and the half of a row, are not taken over.
     with opened(tmp_path / "part", "long", {"other": 1}, ["rgb"]) as progress:
         progress.add({"rgb": np.ones((3, 9), np.float32)})
@@ -217,6 +225,23 @@ def test_a_killed_command_resumes_to_the_same_bytes(videos, tmp_path):
     extract(videos, tmp_path / "whole")
     for name in ("long", "short"):
         assert (out / "rgb" / f"{name}.npy").read_bytes() == (tmp_path / "whole" / "rgb" / f"{name}.npy").read_bytes()
+
+
+@needs(BEAM)
+def test_beam_gives_the_same_files(tmp_path):
+    choice = EngineChoice("beam", ("runner=DirectRunner",))
+    check_extraction(Cluster(choice, [], lambda: None), tmp_path)
+
+
+@needs(OPTICAL_FLOW)
+def test_flows_are_computed_in_threads_where_no_processes_may_be_started(videos, tmp_path, monkeypatch):
+    both = {"rgb": MEANS, "flow": replace(MEANS, name="means of flow")}
+    extract(videos, tmp_path / "processes", both, flow_workers=2)
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # as of Dask's nanny
+    with pytest.raises(AssertionError, match="daemonic"):
+        multiprocessing.Process().start()
+    extract(videos, tmp_path / "threads", both, flow_workers=2)
+    assert snapshot(tmp_path / "threads") == snapshot(tmp_path / "processes")
 
 
 def test_a_video_under_way_elsewhere_is_left_alone(videos, tmp_path):

@@ -1,18 +1,22 @@
-"""Conversion and scoring on a Dask scheduler and two workers, processes that talk over TCP."""
+"""Conversion, extraction and scoring on a Dask scheduler and two workers, processes that talk over TCP."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from data_prep.extraction.jobs.engine_extraction import extract_on
+from data_prep.extraction.videos import list_videos
 from tc3net.common.errors import UserError
 from tc3net.engines.engine import EngineChoice, open_engine, run_tasks
 from tests.support import clusters
-from tests.support.needs import DASK, needs
+from tests.support.cluster_extraction import RECIPE, check_extraction, check_killed_extraction
+from tests.support.needs import DASK, VIDEO, needs
 from tests.support.plain_steps import die, echo
 
 pytestmark = needs(DASK)
@@ -66,6 +70,20 @@ def test_scoring_gives_the_same_bytes(cluster: clusters.Cluster, dataset_dir: Pa
 def test_more_tasks_than_are_handed_over_at_a_time(cluster: clusters.Cluster, tmp_path: Path) -> None:
     with open_engine(cluster.choice, tmp_path) as engine:
         assert dict(run_tasks(engine, echo, [f"t{i}" for i in range(50)], "x")) == {i: f"t{i}" for i in range(50)}
+
+
+@needs(VIDEO)
+def test_extraction_gives_the_same_files(cluster: clusters.Cluster, tmp_path: Path) -> None:
+    check_extraction(cluster, tmp_path)
+    wrong = replace(RECIPE, backbone="tests.support.toy_backbone:breaks")
+    videos = list_videos(tmp_path / "videos" / "v0.avi")
+    with pytest.raises(UserError, match=r"v0\.avi: video 'v0': .*ZeroDivisionError"):
+        extract_on(cluster.choice, wrong, wrong.open(), tmp_path / "wrong", videos)
+
+
+@needs(VIDEO)
+def test_a_worker_killed_while_it_extracts_costs_nothing_but_time(cluster: clusters.Cluster, tmp_path: Path) -> None:
+    check_killed_extraction(cluster, tmp_path)
 
 
 def test_a_killed_worker_costs_nothing_but_time(cluster: clusters.Cluster, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Conversion and scoring on a standalone Spark master and two workers, processes that talk over TCP."""
+"""Conversion, extraction and scoring on a standalone Spark master and two workers, processes that talk over TCP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from tc3net.common.errors import UserError
 from tc3net.engines.engine import EngineChoice, open_engine, run_tasks
 from tests.support import clusters
-from tests.support.needs import SPARK, needs
+from tests.support.cluster_extraction import check_killed_extraction
+from tests.support.needs import SPARK, VIDEO, needs
 from tests.support.plain_steps import die, echo
 
 pytestmark = needs(SPARK)
@@ -92,6 +93,11 @@ def test_more_tasks_than_a_job_has_and_one_that_ends_every_process(cluster: clus
         assert dict(run_tasks(engine, echo, [f"t{i}" for i in range(20)], "x")) == {i: f"t{i}" for i in range(20)}
         with pytest.raises(UserError, match=r"video 'v7': .*4 times"):
             list(run_tasks(engine, die, ["video 'v7'"], "x"))
+
+
+@needs(VIDEO)
+def test_a_worker_killed_while_it_extracts_costs_nothing_but_time(cluster: clusters.Cluster, tmp_path: Path) -> None:
+    check_killed_extraction(cluster, tmp_path)
 
 
 def test_a_killed_worker_costs_nothing_but_time(cluster: clusters.Cluster, tmp_path: Path) -> None:

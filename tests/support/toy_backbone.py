@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from data_prep.extraction.backbones import Backbone, backbone
@@ -18,3 +20,16 @@ def means(clips: np.ndarray) -> np.ndarray:
 
 
 MEANS = Backbone("means", means, SAMPLING, "version 1")
+
+
+@backbone(SAMPLING, "means and spread, slowly")
+def slow_means(clips: np.ndarray) -> np.ndarray:
+    """`means` that leave time to be killed."""
+    time.sleep(0.15)
+    return means(clips)
+
+
+@backbone(SAMPLING, "a bug")
+def breaks(clips: np.ndarray) -> np.ndarray:
+    """No user's mistake."""
+    return means(clips) * (1 // (len(clips) // (len(clips) + 1)))
