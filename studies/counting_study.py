@@ -4,9 +4,9 @@
 
 Trains small models (2 x 64 dims, 600 steps of 16 videos) and appends one JSON line per run to DIR/results.jsonl; runs
 that are there already are not repeated. A variant is CLS, CLS+CL, 3C-Net (Eq. 1), or an estimator with settings, each
-after a colon: beta, lambda, temperature, smoothing, length, start, ramp, error, and for the counts noise (log-
-deviation) and missing (share of the videos); or frames, which sees the true segments: a bound. With --holdout a quarter
-of the training videos is held out and scored in place of the test videos: choose there. --simulator=ours:
+after a colon: beta, lambda, temperature, smoothing, length, start, ramp, error, tolerance, and for the counts noise
+(log-deviation) and missing (share of the videos); or frames, which sees the true segments: a bound. With --holdout a
+quarter of the training videos is held out and scored in place of the test videos: choose there. --simulator=ours:
 `data_prep.simulation.simulator`, annotations included. --simulator=thumos14: THUMOS14's real annotations with the
 features of `studies.prototype_features`. The others: see `studies.counting_data`.
 """
@@ -50,7 +50,7 @@ ESTIMATED = {"count_negative_weight": 0.0, "beta": 0.3}
 SETTINGS = {
     "beta": "beta", "lambda": "count_negative_weight", "temperature": "count_temperature",
     "smoothing": "count_smoothing", "length": "count_length", "start": "count_start_step", "ramp": "count_ramp_steps",
-    "error": "count_error",
+    "error": "count_error", "tolerance": "count_tolerance",
 }  # fmt: skip
 
 

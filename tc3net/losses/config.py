@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
-from tc3net.losses.count_estimators import ESTIMATORS
+from tc3net.losses.count_estimators import ESTIMATORS, FROM_DATA, MAX_LENGTH
 
-MAX_SMOOTHING, MAX_LENGTH = 16, 64  # bounds on the size of the graph
+MAX_SMOOTHING = 16  # bounds the size of the graph
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ class LossConfig:
         0.0, "They read the T-CAM smoothed over time by a Gaussian of this sigma, in segments; 0: as it is."
     )
     count_length: int = option(
-        5, "Segments of the window of --count_estimator=peaks, or of a usual instance for mass (THUMOS14's median: 5)."
+        5,
+        "Segments of the window of --count_estimator=peaks, or of a usual instance for mass (THUMOS14's median: 5). 0, "
+        "for peaks: 1.5 times the time that the T-CAM has above the threshold for each annotated instance.",
     )
     count_start_step: int = option(0, "Training step from which the counting loss acts.")
     count_ramp_steps: int = option(0, "Steps after that over which its weight rises linearly to --beta.")
@@ -82,6 +84,9 @@ class LossConfig:
         "Count error of present classes: relative, |m - n| / n (Eq. 10); absolute, |m - n|; or log, "
         "|ln((1 + m) / (1 + n))|, which punishes half and double the count alike.",
         choices=("relative", "absolute", "log"),
+    )
+    count_tolerance: float = option(
+        0.0, "Error up to which a count is right, of --count_error=log: max(0, error - this) is what is punished."
     )
 
     def __post_init__(self) -> None:
@@ -105,14 +110,26 @@ class LossConfig:
                 "--count_error=log with --count_estimator=attention, whose counts may be negative; expected an "
                 f"estimate of the number of instances: {', '.join(ESTIMATORS)}."
             )
+        if (self.count_tolerance and self.count_error != "log") or not 0 <= self.count_tolerance < float("inf"):
+            raise UserError(
+                f"--count_tolerance={self.count_tolerance} with --count_error={self.count_error}; expected 0, or with "
+                "--count_error=log a positive number. Correct either."
+            )
+        if self.count_length == FROM_DATA and self.count_estimator != "peaks":
+            raise UserError(
+                f"--count_length=0 with --count_estimator={self.count_estimator}; expected it with peaks, whose "
+                f"windows it finds from the data. Give 1 to {MAX_LENGTH} segments."
+            )
         if not 0 < self.count_temperature <= 1:
             raise UserError(
                 f"--count_temperature={self.count_temperature}; expected more than 0, at most 1 (the T-CAM's range)."
             )
         if not 0 <= self.count_smoothing <= MAX_SMOOTHING:
             raise UserError(f"--count_smoothing={self.count_smoothing}; expected 0 to {MAX_SMOOTHING} segments.")
-        if not 1 <= self.count_length <= MAX_LENGTH:
-            raise UserError(f"--count_length={self.count_length}; expected 1 to {MAX_LENGTH} segments.")
+        if not 0 <= self.count_length <= MAX_LENGTH:
+            raise UserError(
+                f"--count_length={self.count_length}; expected 1 to {MAX_LENGTH} segments, or 0 with peaks."
+            )
 
     def classified(self, streams: Sequence[str]) -> tuple[str, ...]:
         """T-CAMs with a classification loss: of one stream, whose fused T-CAM is w ⊙ C, it is not counted twice.

@@ -15,10 +15,19 @@ from tc3net.ops import filters, ragged
 ESTIMATORS = ("edges", "runs", "peaks", "mass")
 # Where a T-CAM varies by less, the soft threshold stops getting steeper, and so do the gradients.
 SMALLEST_RANGE = 1e-3
+# The length that stands for windows found from the data, and how long they are in instances; on the length of any.
+FROM_DATA, WINDOW_INSTANCES, MAX_LENGTH = 0, 1.5, 64
+_STEEPEST = 12.0  # decisions beyond are as sure; keeps what sums over windows are differences of exact to float32
 
 
 def count_instances(
-    tcam: tf.RaggedTensor, estimator: str, *, temperature: float, smoothing: float, length: int
+    tcam: tf.RaggedTensor,
+    estimator: str,
+    *,
+    temperature: float,
+    smoothing: float,
+    length: int,
+    counts: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Estimated number of instances of each class in each video.
 
@@ -37,7 +46,9 @@ def count_instances(
         estimator: one of `ESTIMATORS`.
         temperature: τ as a fraction of the T-CAM's range.
         smoothing: sigma in segments of the Gaussian that smooths the T-CAM first; 0 for none.
-        length: in segments; of the window for "peaks", of a usual instance for "mass".
+        length: in segments; of the window for "peaks", of a usual instance for "mass". 0, for "peaks" alone: a window
+            for each class of each video, see `window_reach`.
+        counts: [N, C], annotated instances; read where `length` is 0.
 
     Returns:
         [N, C], of the T-CAM's dtype; 0 for a video without segments.
@@ -49,7 +60,11 @@ def count_instances(
         before = filters.shifted(p, row_ids, 1, fill=0.0)
         counted = tf.nn.relu(p - before) if estimator == "edges" else p * (1.0 - before)
     elif estimator == "peaks":
-        counted = p * _share_of_window(above, length)
+        if length == FROM_DATA:
+            assert counts is not None
+            counted = p * _share_of_own_window(above, tf.gather(window_reach(above, counts), row_ids))
+        else:
+            counted = p * _share_of_window(above, length)
     else:
         counted = p / length
     return ragged.sum_over_time(counted, above)
@@ -87,3 +102,34 @@ def _share_of_window(above: tf.RaggedTensor, length: int) -> tf.Tensor:
     reach = length // 2
     window = [filters.shifted(weight, row_ids, step, fill=0.0) for step in range(-reach, reach + 1)]
     return weight / tf.add_n(window)
+
+
+def window_reach(above: tf.RaggedTensor, counts: tf.Tensor) -> tf.Tensor:
+    """How many segments to each side the window of "peaks" has for each class of each video, from the data.
+
+    The time above the threshold, Σ_t p(t), over the number of annotated instances is how long an instance lasts as the
+    T-CAM has it by now, with the background that passes for it. The window is 1.5 times as long: a T-CAM of as many
+    equal runs as there are instances is counted right. It carries no gradient.
+
+    Args:
+        above: [N, (s), C] ragged, `decision`.
+        counts: [N, C], annotated instances; fewer than 1 are taken as 1.
+
+    Returns:
+        [N, C] int64, 1 to `MAX_LENGTH` / 2.
+    """
+    mass = ragged.sum_over_time(tf.sigmoid(tf.stop_gradient(above.flat_values)), above)
+    length = WINDOW_INSTANCES * mass / tf.maximum(tf.cast(counts, mass.dtype), 1.0)
+    return tf.cast(tf.clip_by_value(tf.round((length - 1.0) / 2.0), 1.0, MAX_LENGTH / 2), tf.int64)
+
+
+def _share_of_own_window(above: tf.RaggedTensor, reach: tf.Tensor) -> tf.Tensor:
+    """[R, C] softmax of the decision over the segments of the video that are at most `reach` [R, C] away."""
+    flat, row_ids = above.flat_values, above.value_rowids()
+    weight = tf.exp(tf.cast(tf.clip_by_value(flat, -_STEEPEST, _STEEPEST), tf.float64))
+    sums = tf.transpose(tf.pad(tf.cumsum(weight), [[1, 0], [0, 0]]))  # [C, R + 1], of all segments before
+    row = tf.range(tf.size(row_ids, tf.int64))[:, tf.newaxis]
+    begin, end = (tf.gather(at, row_ids)[:, tf.newaxis] for at in (above.row_starts(), above.row_limits()))
+    first, last = tf.maximum(row - reach, begin), tf.minimum(row + reach + 1, end)
+    window = tf.gather(sums, tf.transpose(last), batch_dims=1) - tf.gather(sums, tf.transpose(first), batch_dims=1)
+    return tf.cast(weight / tf.transpose(window), flat.dtype)

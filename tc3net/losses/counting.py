@@ -39,12 +39,13 @@ def predicted_counts(tcam: tf.RaggedTensor, attention_axis: str = "time") -> tf.
     return attended_sum(tcam, tcam.flat_values, attention_axis)
 
 
-def estimated_counts(tcam: tf.RaggedTensor, config: LossConfig) -> tf.Tensor:
+def estimated_counts(tcam: tf.RaggedTensor, config: LossConfig, counts: tf.Tensor | None = None) -> tf.Tensor:
     """What the counting loss compares with the annotated counts.
 
     Args:
         tcam: [N, (s), C] ragged, fused T-CAM.
         config: which estimator.
+        counts: [N, C], annotated instances; read where `count_length` is 0.
 
     Returns:
         [N, C]; Eq. 9, or an estimated number of instances (`count_estimators`).
@@ -57,13 +58,16 @@ def estimated_counts(tcam: tf.RaggedTensor, config: LossConfig) -> tf.Tensor:
         temperature=config.count_temperature,
         smoothing=config.count_smoothing,
         length=config.count_length,
+        counts=counts,
     )
 
 
-def _count_error(predicted: tf.Tensor, counts: tf.Tensor, kind: str) -> tf.Tensor:
+def _count_error(predicted: tf.Tensor, counts: tf.Tensor, config: LossConfig) -> tf.Tensor:
     """Error of predicted counts [N, C], of which only those of present classes have a meaning."""
+    kind = config.count_error
     if kind == "log":
-        return tf.abs(tf.math.log1p(predicted) - tf.math.log1p(counts))
+        error = tf.abs(tf.math.log1p(predicted) - tf.math.log1p(counts))
+        return tf.nn.relu(error - config.count_tolerance) if config.count_tolerance else error
     error = tf.abs(predicted - counts)
     return error / tf.maximum(counts, 1.0) if kind == "relative" else error
 
@@ -88,14 +92,14 @@ def count_loss(
     Returns:
         Both parts, over the videos with any usable count.
     """
-    predicted = estimated_counts(tcam, config)  # [N, C]
+    predicted = estimated_counts(tcam, config, counts)  # [N, C]
     usable = counts_known & full_length[:, tf.newaxis]
     positive = usable & (counts > 0)
     if config.count_positives == "below_length":
         positive &= counts < tf.cast(tcam.row_lengths(), counts.dtype)[:, tf.newaxis]
     negative = usable & ~positive
     zeros = tf.zeros_like(predicted)
-    positive_total = tf.reduce_sum(tf.where(positive, _count_error(predicted, counts, config.count_error), zeros))
+    positive_total = tf.reduce_sum(tf.where(positive, _count_error(predicted, counts, config), zeros))
     negative_total = tf.reduce_sum(tf.where(negative, tf.abs(predicted), zeros))
     weight = tf.reduce_sum(tf.cast(tf.reduce_any(usable, axis=1), predicted.dtype))
     return CountLoss(Term(positive_total, weight), Term(negative_total, weight))

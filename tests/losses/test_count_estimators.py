@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from tc3net.common.errors import UserError
 from tc3net.detection import DetectionConfig, detect
 from tc3net.losses import LossConfig, count_loss, count_share, estimated_counts, predicted_counts
-from tc3net.losses.count_estimators import ESTIMATORS, SMALLEST_RANGE, count_instances, decision
+from tc3net.losses.count_estimators import ESTIMATORS, SMALLEST_RANGE, count_instances, decision, window_reach
 from tc3net.ops.filters import gaussian_over_time, shifted
 from tests.support import oracle
 
@@ -85,6 +85,81 @@ def test_estimates_and_gradients_agree_with_the_oracle(
         rows.append(oracle.numerical_gradient(value, video))
     # The gradient's mean over time is taken off, which costs digits where it is large.
     assert oracle.relative_error(found, np.concatenate(rows)) < 5 * TOLERANCE
+
+
+@pytest.mark.parametrize(("seed", "smoothing"), [(3, 0.0), (4, 0.8), (5, 0.0)])
+def test_windows_from_the_data_agree_with_the_oracle(seed: int, smoothing: float) -> None:
+    videos, rng = random_videos(seed, (1, 40, 2, 90, 13)), np.random.default_rng(seed)
+    true = rng.integers(0, 6, (5, 3)).astype(float)
+    options = {"temperature": 0.1, "smoothing": smoothing, "length": 0}
+    expected = [oracle.instances(video, "peaks", counts=n, **options) for video, n in zip(videos, true)]
+    tcam, upstream = ragged(videos), rng.normal(size=(5, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(tcam.flat_values)
+        found = count_instances(tcam, "peaks", counts=tf.constant(true, tf.float32), **options)
+        total = tf.reduce_sum(found * upstream.astype(np.float32))
+    assert oracle.relative_error(found, expected) < TOLERANCE
+    rows, reaches = [], set()
+    for video, n, weights in zip(videos, true, upstream):
+        smooth = oracle.gaussian(video, smoothing)
+        eta, span = oracle.threshold_and_range(smooth)
+        reach = oracle.own_reach(1 / (1 + np.exp(-(smooth - smooth.mean(axis=0) - eta) / (0.1 * span))), n)
+        reaches |= set(reach)
+
+        def value(
+            video: Any = video, weights: Any = weights, frozen: Any = (eta, span), n: Any = n, reach: Any = reach
+        ) -> float:
+            counted = oracle.instances(video, "peaks", frozen=frozen, counts=n, reach=reach, **options)
+            return float((counted * weights).sum())
+
+        rows.append(oracle.numerical_gradient(value, video))
+    assert len(reaches) > 4
+    gradient = tf.convert_to_tensor(tape.gradient(total, tcam.flat_values))
+    assert oracle.relative_error(gradient, np.concatenate(rows)) < 5 * TOLERANCE
+
+
+def test_windows_follow_the_length_of_the_instances() -> None:
+    """As many equal actions as annotated are counted right, however long they are; a fixed window counts long ones
+    more than once."""
+    for length in (2, 5, 20):
+        track = np.tile(np.repeat([0.0, 1.0], [3 * length, length]), 3)[:, None]
+        found = count_instances(
+            ragged([track]), "peaks", temperature=0.02, smoothing=0.0, length=0, counts=tf.constant([[3.0]])
+        )
+        assert float(found[0, 0]) == pytest.approx(3, rel=0.25)
+        assert counts([track], "peaks", 0.02, length=5)[0, 0] == pytest.approx({2: 3, 5: 4.1, 20: 13}[length], rel=0.05)
+    flat = tf.constant(np.zeros((400, 1)), tf.float32)
+    above = tf.RaggedTensor.from_row_lengths(tf.concat([flat - 5, flat + 5, flat[:0]], 0), [400, 400, 0])
+    assert window_reach(above, tf.constant([[9.0], [0.0], [2.0]])).numpy().tolist() == [[1], [32], [1]]
+
+
+def test_neither_other_videos_nor_unknown_counts_change_a_window() -> None:
+    videos, rng = random_videos(6, (1, 9, 30, 4)), np.random.default_rng(6)
+    true, known = rng.integers(0, 4, (4, 3)), rng.random((4, 3)) < 0.8
+    config = LossConfig(count_estimator="peaks", count_length=0, count_error="log", count_tolerance=0.2)
+    whole = loss_of(videos, true, known, config)
+    order = [2, 0, 3, 1]
+    moved = loss_of([videos[i] for i in order], true[order], known[order], config)
+    np.testing.assert_allclose(moved, whole, rtol=1e-5)
+    parts = sum(loss_of(videos[i : i + 2], true[i : i + 2], known[i : i + 2], config) for i in (0, 2))
+    np.testing.assert_allclose(whole, parts, rtol=1e-5)
+    unknown = np.where(known, true, -1)  # what is not known is stored as -1
+    np.testing.assert_allclose(loss_of(videos, unknown, known, config), whole, rtol=1e-6)
+
+
+def test_a_count_within_the_tolerance_is_right() -> None:
+    videos, true, known = [BUMPS], np.array([[6]]), np.array([[True]])
+    error = abs(math.log(4 / 7))
+    assert loss_of(videos, true, known, config_of_edges(0.0))[0, 0] == pytest.approx(error, rel=1e-3)
+    assert loss_of(videos, true, known, config_of_edges(0.25))[0, 0] == pytest.approx(error - 0.25, rel=1e-3)
+    assert loss_of(videos, true, known, config_of_edges(0.6))[0, 0] == 0
+    for choices in ({"count_tolerance": 0.1}, {"count_length": 0}, {"count_estimator": "mass", "count_length": 0}):
+        with pytest.raises(UserError, match=r"--count_(tolerance|length)="):
+            LossConfig(**choices)
+
+
+def config_of_edges(tolerance: float) -> LossConfig:
+    return LossConfig(count_estimator="edges", count_error="log", count_temperature=0.02, count_tolerance=tolerance)
 
 
 TRACKS = hnp.arrays(np.int8, st.integers(1, 9), elements=st.integers(-8, 8))

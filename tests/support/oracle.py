@@ -132,8 +132,13 @@ def instances(
     smoothing: float = 0.0,
     length: int = 5,
     frozen: tuple[Array, Array] | None = None,
+    counts: Array | None = None,
+    reach: Array | None = None,
 ) -> Array:
-    """Estimated number of instances of each class in one video [s, C] -> [C]; `frozen` replaces threshold and range."""
+    """Estimated number of instances of each class in one video [s, C] -> [C].
+
+    `frozen` replaces threshold and range, and `reach` what `length` 0 makes of the annotated `counts` [C].
+    """
     smooth = gaussian(tcam, smoothing)
     eta, span = frozen or threshold_and_range(smooth)
     logit = (smooth - smooth.mean(axis=0) - eta) / (temperature * span)
@@ -148,9 +153,17 @@ def instances(
         elif estimator == "mass":
             total += p[t] / length
         else:
-            window = range(max(t - length // 2, 0), min(t + length // 2 + 1, len(tcam)))
-            total += p[t] * np.exp(logit[t]) / sum(np.exp(logit[u]) for u in window)
+            far = np.full(total.shape, length // 2) if length else own_reach(p, counts) if reach is None else reach
+            for j in range(len(total)):
+                window = range(max(t - far[j], 0), min(t + far[j] + 1, len(tcam)))
+                total[j] += p[t, j] * np.exp(logit[t, j]) / sum(np.exp(logit[u, j]) for u in window)
     return total
+
+
+def own_reach(p: Array, counts: Array) -> Array:
+    """[C], segments to each side: one and a half instances, whose length is the time above the threshold of each."""
+    length = 1.5 * p.sum(axis=0) / np.maximum(counts, 1)
+    return np.clip(np.round((length - 1) / 2), 1, 32).astype(int)
 
 
 def temporal_filter(tcam: Array, kernel: Array, dilation: int = 2) -> Array:
