@@ -22,8 +22,9 @@ HOSTS = ("www.googleapis.com", "storage.googleapis.com")  # what asks and writes
 BUCKET = "tests"
 
 
-# The emulator as it is but for three things: it takes an empty object for no object, believes Content-Length before
-# Transfer-Encoding, both of which TensorFlow sends, and says that it answers http://.
+# The emulator as it is but for four things: it takes an empty object for no object, believes Content-Length before
+# Transfer-Encoding, both of which TensorFlow sends, says that it answers http://, and never says that it waits for the
+# body, which TensorFlow's client then holds back for a second.
 _EMULATOR = """
 import sys
 from gcp_storage_emulator import server
@@ -39,10 +40,19 @@ def read_chunks_first(handler):
     handler.rfile.readline()  # the end of the last chunk
     return data
 
+parse_request = server.RequestHandler.parse_request
+
+def parse_and_go_on(handler):
+    understood = parse_request(handler)
+    if understood and "100-continue" in (handler.headers.get("Expect") or ""):
+        handler.wfile.write(b"HTTP/1.1 100 Continue\\r\\n\\r\\n")
+    return understood
+
 def read_empty_too(handler, query):
     data = read_data(handler, query)
     return b"" if data is None and query.get("uploadType") == ["media"] else data
 
+server.RequestHandler.parse_request = parse_and_go_on
 server._read_data, server._read_raw_data = read_empty_too, read_chunks_first
 server.Request.full_url = property(lambda request: request._full_url.replace("http://", "https://", 1))
 main(sys.argv[1:])
