@@ -188,6 +188,8 @@ def make_segments(
     }
     if path.is_file():
         _, found, _ = load_segments(path, manifest.classes)
+        # A setting that there was not when the file was written was as it is by default.
+        found = {**found, "detection": {**asdict(DetectionConfig()), **found.get("detection", {})}}
         other = [name for name, value in source.items() if name != "checkpoint" and found.get(name) != value]
         if other:
             raise UserError(

@@ -380,7 +380,7 @@ def test_the_refining_flagfile_says_every_choice_of_pseudo_segments_as_it_is_by_
     pseudo = {field.name for field in dataclasses.fields(PseudoConfig)}
     probabilities = {
         "segment_scores", "score_track", "score_scale", "threshold", "threshold_levels", "min_segments",
-        "min_probability", "max_classes",
+        "min_probability", "max_classes", "rgb_weight", "flow_weight",
     }  # fmt: skip
     assert given == {"flagfile", "beta", "rounds", "first_detection", *pseudo, *probabilities}
     found, plus = flagfiles["refine.cfg"], flagfiles["thumos14_plus.cfg"]

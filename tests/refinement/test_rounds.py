@@ -19,7 +19,7 @@ from tc3net.losses import LossConfig
 from tc3net.model import ModelConfig
 from tc3net.refinement.choice import PseudoConfig
 from tc3net.refinement.finding import find_segments, read_annotated
-from tc3net.refinement.pseudo_file import load_segments
+from tc3net.refinement.pseudo_file import load_segments, save_segments
 from tc3net.refinement.rounds import (
     Refinement,
     RoundsConfig,
@@ -163,6 +163,18 @@ def test_segments_are_those_of_present_classes_as_many_as_counted(dataset_dir: P
     )
     with pytest.raises(UserError, match="of other videos than the training videos"):
         with_segments(SETTINGS, tmp_path / "found.json", PseudoConfig(), fewer)
+
+
+def test_a_setting_that_came_later_is_as_it_is_by_default(dataset_dir: Path, tmp_path: Path) -> None:
+    refinement, path = first_run(tmp_path / "first", dataset_dir), tmp_path / "found.json"
+    videos, first = open_videos(SETTINGS, str(dataset_dir)), str(tmp_path / "first")
+    make_segments(first, path, SETTINGS.detection, refinement, videos)
+    found, source, _ = load_segments(path, videos.training.manifest.classes)
+    earlier = {name: value for name, value in source["detection"].items() if name != "proposals"}
+    save_segments(path, found, videos.training.manifest.classes, {**source, "detection": earlier})
+    make_segments(first, path, SETTINGS.detection, refinement, videos)
+    with pytest.raises(UserError, match="made with another detection than"):
+        make_segments(first, path, dataclasses.replace(SETTINGS.detection, nms="soft"), refinement, videos)
 
 
 def test_what_was_held_out_stays_held_out(dataset_dir: Path, tmp_path: Path) -> None:
