@@ -15,8 +15,9 @@ from tc3net.ops import filters, ragged
 ESTIMATORS = ("edges", "runs", "peaks", "mass")
 # Where a T-CAM varies by less, the soft threshold stops getting steeper, and so do the gradients.
 SMALLEST_RANGE = 1e-3
-# The length that stands for windows found from the data, and how long they are in instances; on the length of any.
-FROM_DATA, WINDOW_INSTANCES, MAX_LENGTH = 0, 1.5, 64
+FROM_DATA = 0  # the length that stands for windows found from the data
+WINDOW_INSTANCES = 1.5  # how long those are, in instances
+MAX_LENGTH = 64  # of any window, in segments
 _STEEPEST = 12.0  # decisions beyond are as sure; keeps what sums over windows are differences of exact to float32
 
 
@@ -62,9 +63,10 @@ def count_instances(
     elif estimator == "peaks":
         if length == FROM_DATA:
             assert counts is not None
-            counted = p * _share_of_own_window(above, tf.gather(window_reach(above, counts), row_ids))
+            reach = tf.gather(window_reach(above, counts), row_ids)
         else:
-            counted = p * _share_of_window(above, length)
+            reach = tf.fill(tf.shape(p), tf.constant(length // 2, tf.int64))
+        counted = p * _share_of_window(above, reach)
     else:
         counted = p / length
     return ragged.sum_over_time(counted, above)
@@ -95,15 +97,6 @@ def decision(tcam: tf.RaggedTensor, temperature: float) -> tf.RaggedTensor:
     return tcam.with_flat_values((centered - tf.gather(eta, row_ids)) / (temperature * tf.gather(span, row_ids)))
 
 
-def _share_of_window(above: tf.RaggedTensor, length: int) -> tf.Tensor:
-    """[R, C] softmax of the decision over the window of `length` segments (one more if even) around each segment."""
-    flat, row_ids = above.flat_values, above.value_rowids()
-    weight = tf.exp(tf.clip_by_value(flat, -60.0, 60.0))  # in float32's range
-    reach = length // 2
-    window = [filters.shifted(weight, row_ids, step, fill=0.0) for step in range(-reach, reach + 1)]
-    return weight / tf.add_n(window)
-
-
 def window_reach(above: tf.RaggedTensor, counts: tf.Tensor) -> tf.Tensor:
     """How many segments to each side the window of "peaks" has for each class of each video, from the data.
 
@@ -123,7 +116,7 @@ def window_reach(above: tf.RaggedTensor, counts: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round((length - 1.0) / 2.0), 1.0, MAX_LENGTH / 2), tf.int64)
 
 
-def _share_of_own_window(above: tf.RaggedTensor, reach: tf.Tensor) -> tf.Tensor:
+def _share_of_window(above: tf.RaggedTensor, reach: tf.Tensor) -> tf.Tensor:
     """[R, C] softmax of the decision over the segments of the video that are at most `reach` [R, C] away."""
     flat, row_ids = above.flat_values, above.value_rowids()
     weight = tf.exp(tf.cast(tf.clip_by_value(flat, -_STEEPEST, _STEEPEST), tf.float64))
