@@ -8,6 +8,8 @@ of the dense layers' shapes for as many floating-point operations as the dense l
 run, in turn with the steps. The last line is one JSON object:
 
 step_over_floor: step time over the floor; the mean of the two batches. By batch: step_over_floor_by_batch.
+products_over_floor: the dense layers' own products, forward and backward, over the floor, which is of the forward one:
+    those of the kernels' gradients, whose left factor is transposed, are slower on CPUs. A step cannot be below it.
 loss_share: the losses and the centers' update, forward and backward, alone, over the whole step.
 padded_over_ragged: the same step with every video padded to the longest one, over the ragged step.
 bf16_over_f32: the step with --precision=bfloat16 over the float32 step.
@@ -69,6 +71,39 @@ def make_step(batch: dict[str, Any], precision: str = "float32") -> Callable[[],
     return step
 
 
+def make_products(rows: int, feature_dim: int, num_classes: int) -> Callable[[], float]:
+    """A function that measures the products counted by `dense_operations`, in the shapes and orders of a step."""
+    sizes = {"wide": [rows, feature_dim], "narrow": [rows, num_classes], "kernel": [feature_dim, feature_dim]}
+
+    def random(kind: str) -> tf.Variable:
+        return tf.Variable(tf.random.normal(sizes[kind]))
+
+    streams = [
+        (random("wide"), random("wide"), random("wide"), random("narrow"), random("kernel"), random("kernel"))
+        for _ in range(2)
+    ]
+
+    @tf.function
+    def multiply() -> list[tf.Tensor]:
+        products = []
+        for given, hidden, gradient, scores, first, second in streams:
+            classifier = tf.transpose(first[:, :num_classes])  # [C, D]
+            products += [
+                tf.matmul(given, first),
+                tf.matmul(hidden, second),
+                tf.matmul(hidden, classifier, transpose_b=True),
+                tf.matmul(scores, classifier),
+                tf.matmul(scores, hidden, transpose_a=True),
+                tf.matmul(hidden, gradient, transpose_a=True),
+                tf.matmul(gradient, second, transpose_b=True),
+                tf.matmul(given, gradient, transpose_a=True),
+            ]
+        return [product[0, 0] for product in products]
+
+    multiply()
+    return lambda: seconds(multiply)
+
+
 def make_losses(batch: dict[str, Any]) -> Callable[[], float]:
     """A function that measures all losses and their gradients down to T-CAMs and features, and the centers' update."""
     model = ThreeCNet(FLAGS.num_classes, FLAGS.feature_dim)
@@ -105,14 +140,20 @@ def measure_batch(kind: str, batch: dict[str, Any]) -> dict[str, float]:
     step = make_step(batch)
     step_s, per_operation_s, ratio = median_ratio(step, matmul_floor(rows, FLAGS.feature_dim), FLAGS.repeats)
     over_floor = ratio / operations
+    floor = matmul_floor(rows, FLAGS.feature_dim)
+    _, _, products = median_ratio(make_products(rows, FLAGS.feature_dim, FLAGS.num_classes), floor, FLAGS.repeats)
     _, _, loss_share = median_ratio(make_losses(batch), step, FLAGS.repeats)
     padded_s, _, padded = median_ratio(make_step(padded_batch(batch)), step, FLAGS.repeats)
     bf16_s, _, bf16 = median_ratio(make_step(batch, "bfloat16"), step, FLAGS.repeats)
-    floor = f"{operations / 1e9:.0f} GFLOP, matrix products at {1e-9 / per_operation_s:.0f} GFLOP/s"
-    print(f"{kind}: {rows} segments, step {step_s:.3f} s, {floor}: step/floor {over_floor:.2f}", flush=True)
+    rate = f"{operations / 1e9:.0f} GFLOP, matrix products at {1e-9 / per_operation_s:.0f} GFLOP/s"
+    print(f"{kind}: {rows} segments, step {step_s:.3f} s, {rate}: step/floor {over_floor:.2f}", flush=True)
+    print(f"  the dense layers' own products {products / operations:.2f} of the floor", flush=True)
     print(f"  losses and centers {100 * loss_share:.1f} % of the step", flush=True)
     print(f"  padded step {padded_s:.3f} s ({padded:.2f} x), bfloat16 step {bf16_s:.3f} s ({bf16:.2f} x)", flush=True)
-    return {"step_over_floor": over_floor, "loss_share": loss_share, "padded": padded, "bf16": bf16, "step_s": step_s}
+    return {
+        "step_over_floor": over_floor, "products": products / operations, "loss_share": loss_share, "padded": padded,
+        "bf16": bf16, "step_s": step_s,
+    }  # fmt: skip
 
 
 def count_retracings() -> int:
@@ -168,6 +209,7 @@ def main(argv: Sequence[str]) -> None:
                 "device": (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[0].name,
                 "cpus": os.cpu_count(),
                 "step_over_floor": mean("step_over_floor"),
+                "products_over_floor": mean("products"),
                 "bf16_over_f32": mean("bf16"),
                 "padded_over_ragged": mean("padded"),
                 "loss_share": mean("loss_share"),

@@ -32,7 +32,7 @@ def i3d_backbone(network: str, arrays: Arrays, weights: str) -> Backbone:
     model = I3D(plan, arrays, (FEATURES,))
     signature = tf.TensorSpec([None, None, None, None, plan.in_channels], tf.float32)
 
-    @tf.function(input_signature=[signature])
+    @tf.function(input_signature=[signature], autograph=False)
     def features(clips: tf.Tensor) -> tf.Tensor:
         return model(clips)[FEATURES]
 

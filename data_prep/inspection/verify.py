@@ -35,7 +35,8 @@ from tc3net.terminal.progress import progress_bar
 @functools.lru_cache(maxsize=8)
 def _parser(streams: tuple[str, ...]) -> Any:
     """`parse` of records with these streams, traced: eagerly it takes ten times as long."""
-    return tf.function(lambda record: parse(record, streams), input_signature=[tf.TensorSpec([], tf.string)])
+    record = tf.TensorSpec([], tf.string)
+    return tf.function(lambda serialized: parse(serialized, streams), input_signature=[record], autograph=False)
 
 
 @dataclass(frozen=True)

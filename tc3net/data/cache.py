@@ -15,6 +15,7 @@ import tensorflow as tf
 from tc3net.data.pipeline import evaluation_batches, training_batches
 from tc3net.data.sampling import InputConfig, check_divisible, draw_crop, draw_videos, endless
 from tc3net.data.split import Split, readable
+from tc3net.ops.tracing import as_written
 
 CACHES = ("none", "host", "device")
 _TARGETS = ("labels", "counts", "counts_known")
@@ -71,10 +72,12 @@ class TrainingSource:
             )
         check_divisible(self._config.batch_size, num_replicas)
         dataset = draw_videos(self._config, self._split.num_videos, start_step=start_step, worker=worker)
-        dataset = dataset.map(self._draw).batch(self._config.batch_size // num_replicas, drop_remainder=True)
-        dataset = dataset.map(self._indices, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        dataset = dataset.map(as_written(self._draw)).batch(
+            self._config.batch_size // num_replicas, drop_remainder=True
+        )
+        dataset = dataset.map(as_written(self._indices), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         if self._cache == "host":
-            dataset = dataset.map(self._gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            dataset = dataset.map(as_written(self._gather), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return endless(dataset).prefetch(tf.data.AUTOTUNE)
 
     @property

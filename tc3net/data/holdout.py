@@ -19,6 +19,7 @@ import tensorflow as tf
 from tc3net.common.errors import UserError
 from tc3net.data import schema
 from tc3net.data.split import Split, readable
+from tc3net.ops.tracing import as_written
 
 
 def position_of(video_id: str, seed: int) -> float:
@@ -60,7 +61,7 @@ def _ids_and_labels(split: Split) -> tuple[list[str], np.ndarray]:
     """Id and labels [V, C] of every video, in the split's order. Reads all records, but decodes no features."""
     ids: list[str] = []
     rows = []
-    records = tf.data.TFRecordDataset(list(split.paths)).map(schema.parse_id_and_labels)
+    records = tf.data.TFRecordDataset(list(split.paths)).map(as_written(schema.parse_id_and_labels))
     for video_id, labels in readable(records, split):
         ids.append(video_id.numpy().decode())
         rows.append(np.isin(np.arange(len(split.manifest.classes)), labels.numpy()))

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tc3net.data import schema
 from tc3net.data.sampling import InputConfig, check_divisible, draw_crop, draw_videos, endless
 from tc3net.data.split import Split
+from tc3net.ops.tracing import as_written
 
 
 def _read_record(split: Split, video: tf.Tensor) -> tf.Tensor:
@@ -119,7 +120,7 @@ def training_batches(
     check_divisible(config.batch_size, num_replicas)
     dataset = draw_videos(config, split.num_videos, start_step=start_step, worker=worker)
     dataset = dataset.map(
-        lambda position, video: _training_video(split, config, position, video),
+        as_written(lambda position, video: _training_video(split, config, position, video)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
@@ -154,7 +155,7 @@ def evaluation_batches(split: Split, batch_size: int = 8, videos: range | None =
 
     positions = videos if videos is not None else range(split.num_videos)
     dataset = tf.data.Dataset.range(positions.start, positions.stop, positions.step)
-    dataset = dataset.map(whole, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.map(as_written(whole), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.ragged_batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
@@ -174,4 +175,4 @@ def annotation_batches(split: Split, batch_size: int = 64) -> tf.data.Dataset:
         targets = _targets(parsed, split.manifest)
         return {"id": parsed["id"], "num_segments": parsed["num_segments"], **targets}
 
-    return tf.data.Dataset.range(split.num_videos).map(known).batch(batch_size)
+    return tf.data.Dataset.range(split.num_videos).map(as_written(known)).batch(batch_size)

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tc3net.common.config import option
 from tc3net.common.errors import UserError
+from tc3net.ops.tracing import as_written
 
 _UNLIMITED = 2**31
 
@@ -106,11 +107,11 @@ def draw_videos(
         return tf.data.Dataset.from_tensor_slices(tf.cast(order, tf.int64))
 
     epochs = tf.data.Dataset.range(first // num_videos, tf.int64.max)
-    order = epochs.flat_map(permutation).skip(first % num_videos)
+    order = epochs.flat_map(as_written(permutation)).skip(first % num_videos)
     dataset = tf.data.Dataset.zip((tf.data.Dataset.range(first, tf.int64.max), order))
     here, workers = worker
     if workers > 1:
-        dataset = dataset.filter(lambda p, _: p % config.batch_size * workers // config.batch_size == here)
+        dataset = dataset.filter(as_written(lambda p, _: p % config.batch_size * workers // config.batch_size == here))
     return dataset
 
 

@@ -66,7 +66,7 @@ class Scorer:
         self.top_k_divisor, self.streams = top_k_divisor, model.stream_sizes.names
         spec = tf.RaggedTensorSpec([None, None, model.stream_sizes.width], tf.float32, ragged_rank=1)
 
-        @tf.function(input_signature=[spec])
+        @tf.function(input_signature=[spec], autograph=False)
         def score(features: tf.RaggedTensor) -> dict[str, tf.Tensor]:
             outputs = model(features, training=False)
             names = [f"tcam_{name}" for name in (FUSED, *self.streams)]

@@ -7,7 +7,11 @@ with names.
 from __future__ import annotations
 
 import difflib
+import json
+import shutil
+import tempfile
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tc3net.common.errors import UserError
-from tc3net.common.files import write_json
+from tc3net.common.files import atomic_path
 from tc3net.common.names import counted, some_names
 from tc3net.intervals.activitynet_json import (
     DETECTIONS,
@@ -26,6 +30,8 @@ from tc3net.intervals.activitynet_json import (
 from tc3net.intervals.columns import Detections, GroundTruth
 from tc3net.intervals.json_values import detection_problem
 from tc3net.intervals.similar_ids import CommonDifference, common_difference
+
+_IN_MEMORY = 1 << 24  # bytes of a file that is being written
 
 
 def results_dict(detections: Detections, classes: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
@@ -50,9 +56,34 @@ def results_dict(detections: Detections, classes: tuple[str, ...]) -> dict[str, 
     return results
 
 
+def save_results(path: str | Path, parts: Iterable[Mapping[str, list[dict[str, Any]]]]) -> None:
+    """Writes one file of detections, atomically, as `write_json` would write all parts together.
+
+    One part is in memory at a time, of what is written already 16 MB at most; until all of it is there, the rest is in
+    a temporary file without a name, which nobody finds if the process is killed.
+
+    Args:
+        path: the file.
+        parts: what `results_dict` makes, in the order of the file; no video twice.
+    """
+    before, after = json.dumps(results_file({}), indent=1).split('"results": {}')
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as results:
+        for part in parts:
+            for video_id, found in part.items():
+                entry = json.dumps({video_id: found}, indent=1, allow_nan=False)[2:-2]  # without the outer braces
+                separator = ",\n " if results.tell() else "\n "
+                results.write((separator + entry.replace("\n", "\n ")).encode())
+        closing = "\n }" if results.tell() else "}"
+        results.seek(0)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            file.write(f'{before}"results": {{'.encode())
+            shutil.copyfileobj(results, file)
+            file.write(f"{closing}{after}\n".encode())
+
+
 def save_detections(path: str | Path, detections: Detections, classes: tuple[str, ...]) -> None:
     """Writes a file of detections, atomically; see `results_dict`."""
-    write_json(path, results_file(results_dict(detections, classes)))
+    save_results(path, [results_dict(detections, classes)])
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tc3net.data import schema
 from tc3net.data.split import open_split, readable
 from tc3net.data.timebase import TimeBase
 from tc3net.intervals.columns import AnnotatedVideos, GroundTruth
+from tc3net.ops.tracing import as_written
 
 _TIME_BASE = {"fps": float, "frames_per_segment": int, "stride_frames": int}
 
@@ -62,7 +63,8 @@ def read_annotated_videos(dataset_dir: str | Path, subset: str) -> AnnotatedVide
     def without_features(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         return {key: value for key, value in schema.parse(serialized).items() if key != "features/dtype"}
 
-    read = tf.data.TFRecordDataset(list(split.paths)).map(without_features, num_parallel_calls=tf.data.AUTOTUNE)
+    records_there = tf.data.TFRecordDataset(list(split.paths))
+    read = records_there.map(as_written(without_features), num_parallel_calls=tf.data.AUTOTUNE)
     records: dict[str, list[Any]] = {}
     for record in readable(read, split):
         for name, value in record.items():

@@ -15,7 +15,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from tc3net.common.errors import UserError
 from tc3net.engines.outcomes import outcome_line
-from tc3net.prediction.tasks import Task, block_results, blocks, write_results
+from tc3net.intervals.detections_json import save_results
+from tc3net.prediction.tasks import Task, block_results, blocks
 from tc3net.runs.scoring import Opened, Scoring
 
 # Results of a block of videos; or an error as a value, since Beam would retry the block if it were raised.
@@ -95,7 +96,7 @@ def write_task(scored: tuple[int, Iterable[tuple[int, Results]]], num_tasks: int
             if isinstance(results, Exception):
                 raise results
             ordered.append(results)
-        write_results(output_dir / Task(index, num_tasks).file_name, ordered)
+        save_results(output_dir / Task(index, num_tasks).file_name, ordered)
 
     return outcome_line(index, write)
 

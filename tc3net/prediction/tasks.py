@@ -7,19 +7,18 @@ whoever runs the tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tc3net.common.errors import UserError
-from tc3net.common.files import write_json
 from tc3net.data.parts import Part
 from tc3net.data.split import Split
 from tc3net.detection import DetectionConfig, detect_videos
 from tc3net.inference.scorer import Scorer, score_videos
-from tc3net.intervals.activitynet_json import read_section, results_file
-from tc3net.intervals.detections_json import results_dict
+from tc3net.intervals.activitynet_json import read_section
+from tc3net.intervals.detections_json import results_dict, save_results
 
 BLOCK_VIDEOS = 64  # whose T-CAMs are in memory at a time
 
@@ -58,12 +57,6 @@ def blocks(videos: range) -> list[range]:
     return [videos[first : first + BLOCK_VIDEOS] for first in range(0, len(videos), BLOCK_VIDEOS)]
 
 
-def write_results(path: Path, results: Iterable[dict[str, Any]]) -> None:
-    """Writes one file of detections from the results of blocks, in their order, atomically."""
-    together = {video_id: found for one in results for video_id, found in one.items()}
-    write_json(path, results_file(together))
-
-
 def run_task(scorer: Scorer, split: Split, config: DetectionConfig, task: Task, output_dir: Path) -> Path:
     """Scores the task's videos and writes its file.
 
@@ -79,7 +72,7 @@ def run_task(scorer: Scorer, split: Split, config: DetectionConfig, task: Task, 
     """
     path = output_dir / task.file_name
     parts = (block_results(scorer, split, block, config) for block in blocks(task.videos(split.num_videos)))
-    write_results(path, parts)
+    save_results(path, parts)
     return path
 
 
@@ -100,13 +93,18 @@ def merge_tasks(output_dir: Path, total: int) -> Path:
             f"{output_dir}: the files of {len(missing)} of {total} tasks are missing; run those with "
             f"--task_index={','.join(map(str, missing[:10]))}{',...' if len(missing) > 10 else ''} first."
         )
-    results: dict[str, Any] = {}
+    target = output_dir / Task().file_name
+    save_results(target, _parts(paths))
+    return target
+
+
+def _parts(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """What the tasks found, a file at a time."""
+    seen: set[str] = set()
     for path in paths:
         part = dict(read_section(path, "results", "detections of one task")[1])
-        again = results.keys() & part.keys()
+        again = seen & part.keys()
         if again:
             raise UserError(f"{path}: video {min(again)!r} is in another task's file too. Remove old files, run again.")
-        results.update(part)
-    target = output_dir / Task().file_name
-    write_results(target, [results])
-    return target
+        seen |= part.keys()
+        yield part

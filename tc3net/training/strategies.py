@@ -141,5 +141,5 @@ def from_chief(strategy: tf.distribute.Strategy, value: int) -> int:
         return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(mine, tf.int64))
 
     with all_present(strategy):
-        shared = tf.function(lambda: strategy.run(share))()
+        shared = tf.function(lambda: strategy.run(share), autograph=False)()
     return int(strategy.experimental_local_results(shared)[0])

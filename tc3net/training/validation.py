@@ -75,7 +75,7 @@ class LossMeter:
     def __init__(self, model: ThreeCNet, split: Split) -> None:
         self._split, self._objective = split, model.objective
 
-        @tf.function(input_signature=[evaluation_batches(split).element_spec])
+        @tf.function(input_signature=[evaluation_batches(split).element_spec], autograph=False)
         def terms_of(batch: dict[str, Any]) -> dict[str, Term]:
             whole = tf.ones([tf.shape(batch["labels"])[0]], tf.bool)
             outputs = model(batch["features"], training=False)
