@@ -138,9 +138,9 @@ def compiled(dropout: float = 0.0) -> ThreeCNet:
 
 
 def test_any_number_of_replicas_gives_the_same_weights() -> None:
-    """Of four, with two videos each: what they hold together, and what each of them holds."""
+    """Of two, with four videos each: what they hold together, and what each of them holds."""
     found = []
-    for replicas in (1, 4):
+    for replicas in (1, 2):
         strategy = strategy_of(replicas)
         with strategy.scope():
             model = compiled()
