@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import json
@@ -14,6 +15,7 @@ from absl import app, flags, logging
 
 from tc3net.common.errors import UsageError, UserError, user_error_of
 from tc3net.common.extensions import define_extensions_flag, load_extensions, requested
+from tc3net.common.storage.reaching import plug_in_loaded
 from tc3net.terminal import devices
 from tc3net.terminal.arguments import parse
 from tc3net.terminal.encoding import write_every_sign
@@ -41,7 +43,29 @@ def run_main(
         positional: what positional arguments are, for a main that takes any ("PATH"); without it they are refused,
             since most are a flag whose dashes were forgotten.
     """
+    try:
+        _run(main, register_flags, positional)
+    except SystemExit as end:
+        if not plug_in_loaded():
+            raise
+        _leave(end.code)
 
+
+def _leave(code: Any) -> None:
+    """Ends the process as `sys.exit(code)` would, but without the exit handlers of the C library.
+
+    Those of the plug-in for s3:// abort: a command that has done everything would end with status 134
+    (https://github.com/tensorflow/io/issues/2039).
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _run(main: Callable[[Sequence[str]], None], register_flags: Callable[[], None] | None, positional: str) -> None:
+    """See `run_main`; absl ends with SystemExit."""
     spec, doc = (getattr(main, "__globals__", {}).get(name) for name in ("__spec__", "__doc__"))
     module = spec.name if spec else sys.argv[0]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -40,8 +43,29 @@ def test_everything_runs_on_an_object_store(tmp_path: Path) -> None:
 
 
 @needs(S3)
-def test_a_data_set_is_converted_on_s3(tmp_path: Path) -> None:
-    run_beside(simple_storage, f"converted('s3://{BUCKET}/top')", tmp_path)
+def test_everything_runs_on_s3(tmp_path: Path) -> None:
+    run_beside(simple_storage, f"everything('s3://{BUCKET}/top', tensorboard=False)", tmp_path)
+
+
+# As tensorflow-io of several versions: what the C library calls at the end of a process aborts it.
+_ABORTING = """
+import ctypes
+library = ctypes.CDLL(None)
+library.on_exit(library.abort, None)
+"""
+
+
+def test_a_plug_in_that_aborts_at_the_end_does_not_change_the_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorflow_io.py").write_text(_ABORTING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    plain = subprocess.run([sys.executable, "-c", "import tensorflow_io"])
+    assert plain.returncode == -signal.SIGABRT
+    arguments = ("tc3net.evaluate", "--run_dir=nosuch://run", "--dataset_dir=nosuch://data")
+    done = forked_commands.run(arguments, tmp_path, new_process=True)
+    assert done.returncode == 1
+    assert "no file system for nosuch:// is installed" in done.stderr
 
 
 # Every path-like flag of every command that takes none on remote storage, and some of the others.

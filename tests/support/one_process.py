@@ -7,6 +7,7 @@ import io
 import runpy
 import sys
 from pathlib import Path
+from unittest import mock
 
 from absl import flags
 
@@ -28,7 +29,8 @@ def run_here(module: str, *arguments: str, expect_failure: bool = False) -> str:
     output, argv, status = io.StringIO(), sys.argv, 0
     sys.argv = [module, *arguments]
     try:
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        ended = mock.patch("tc3net.terminal.command._leave", sys.exit)  # which would end this process
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), ended:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)

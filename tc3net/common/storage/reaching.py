@@ -7,12 +7,18 @@ import errno
 import functools
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from tc3net.common.errors import UserError, plain_message
 
 _PLUG_IN = "tensorflow_io"  # registers s3, az and others when it is imported
+
+
+def plug_in_loaded() -> bool:
+    """Whether this process has loaded file systems that do not belong to TensorFlow itself."""
+    return _PLUG_IN in sys.modules
 
 
 class RemoteError(OSError, UserError):
