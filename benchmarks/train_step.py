@@ -138,9 +138,9 @@ def measure_batch(kind: str, batch: dict[str, Any]) -> dict[str, float]:
     rows = int(batch["features"].flat_values.shape[0])
     operations = dense_operations(rows, FLAGS.feature_dim, FLAGS.num_classes)
     step = make_step(batch)
-    step_s, per_operation_s, ratio = median_ratio(step, matmul_floor(rows, FLAGS.feature_dim), FLAGS.repeats)
-    over_floor = ratio / operations
     floor = matmul_floor(rows, FLAGS.feature_dim)
+    step_s, per_operation_s, ratio = median_ratio(step, floor, FLAGS.repeats)
+    over_floor = ratio / operations
     _, _, products = median_ratio(make_products(rows, FLAGS.feature_dim, FLAGS.num_classes), floor, FLAGS.repeats)
     _, _, loss_share = median_ratio(make_losses(batch), step, FLAGS.repeats)
     padded_s, _, padded = median_ratio(make_step(padded_batch(batch)), step, FLAGS.repeats)

@@ -63,8 +63,8 @@ def read_annotated_videos(dataset_dir: str | Path, subset: str) -> AnnotatedVide
     def without_features(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         return {key: value for key, value in schema.parse(serialized).items() if key != "features/dtype"}
 
-    records_there = tf.data.TFRecordDataset(list(split.paths))
-    read = records_there.map(as_written(without_features), num_parallel_calls=tf.data.AUTOTUNE)
+    stored = tf.data.TFRecordDataset(list(split.paths))
+    read = stored.map(as_written(without_features), num_parallel_calls=tf.data.AUTOTUNE)
     records: dict[str, list[Any]] = {}
     for record in readable(read, split):
         for name, value in record.items():

@@ -57,6 +57,8 @@ def _leave(code: Any) -> None:
     Those of the plug-in for s3:// abort: a command that has done everything would end with status 134
     (https://github.com/tensorflow/io/issues/2039).
     """
+    if not isinstance(code, (int, type(None))):
+        print(code, file=sys.stderr)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
