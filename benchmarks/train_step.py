@@ -73,21 +73,14 @@ def make_step(batch: dict[str, Any], precision: str = "float32") -> Callable[[],
 
 def make_products(rows: int, feature_dim: int, num_classes: int) -> Callable[[], float]:
     """A function that measures the products counted by `dense_operations`, in the shapes and orders of a step."""
-    sizes = {"wide": [rows, feature_dim], "narrow": [rows, num_classes], "kernel": [feature_dim, feature_dim]}
-
-    def random(kind: str) -> tf.Variable:
-        return tf.Variable(tf.random.normal(sizes[kind]))
-
-    streams = [
-        (random("wide"), random("wide"), random("wide"), random("narrow"), random("kernel"), random("kernel"))
-        for _ in range(2)
-    ]
+    wide, narrow, kernel = [rows, feature_dim], [rows, num_classes], [feature_dim, feature_dim]
+    shapes = (wide, wide, wide, narrow, kernel, kernel, [num_classes, feature_dim])
+    streams = [[tf.Variable(tf.random.normal(shape)) for shape in shapes] for _ in range(2)]
 
     @tf.function
     def multiply() -> list[tf.Tensor]:
         products = []
-        for given, hidden, gradient, scores, first, second in streams:
-            classifier = tf.transpose(first[:, :num_classes])  # [C, D]
+        for given, hidden, gradient, scores, first, second, classifier in streams:
             products += [
                 tf.matmul(given, first),
                 tf.matmul(hidden, second),
